@@ -1,0 +1,108 @@
+import { MalformedDataError } from '../errors.ts'
+
+/**
+ * A chunk is one List element: a header line of words, then the payload.
+ *
+ *     <job> <incarnation> <first> <count> <base> <attempt> <deaths> <kind> <flags> <task>\n<payload>
+ *
+ * The header is text so that a script can read it without decoding the payload, and a person can with `redis-cli`.
+ * A chunk covers the tasks `first … first + count - 1`. Its payload may hold more: `base` is the index of the payload's
+ * first input, so that halving a chunk, or handing back its tail, only rewrites the header.
+ */
+export interface ChunkHeader {
+  readonly job: string
+  /** The random incarnation of the part that the chunk belongs to; a chunk of an earlier one is dropped. */
+  readonly incarnation: string
+  readonly first: number
+  readonly count: number
+  readonly base: number
+  /** 1 for the first attempt; a retry has its own chunk with the next number. */
+  readonly attempt: number
+  /** How many processes or threads died while they ran this chunk alone. */
+  readonly deaths: number
+  /** `pack`: the payload is a batch of inputs; `range`: the payload is `<start> <step>`, input = start + step × index. */
+  readonly kind: ChunkKind
+  /** What the runner must fetch from the job's record first. */
+  readonly flags: ChunkFlags
+  readonly task: string
+}
+
+export type ChunkKind = 'pack' | 'range'
+
+/** `plain`: nothing; `shared`: the shared value; `reduce`: the reducer's name; `both`. */
+export type ChunkFlags = 'plain' | 'shared' | 'reduce' | 'both'
+
+export interface Chunk {
+  readonly header: ChunkHeader
+  /** The header line as it stands in Redis, without its newline. */
+  readonly line: string
+  readonly payload: Buffer
+}
+
+/** The most tasks that one chunk may cover when it is claimed: a thread counts them in 16 bits of shared memory. */
+export const maxChunkTasks = 65_535
+
+const headerLimitBytes = 1024
+const newline = 0x0a
+const headerPattern =
+  /^(\S{1,200}) (\w{1,64}) (\d{1,15}) (\d{1,15}) (\d{1,15}) (\d{1,9}) (\d{1,9}) (pack|range) (plain|shared|reduce|both) ([^\p{Cc}]{1,400})$/u
+
+export function encodeHeader(header: ChunkHeader): string {
+  const { job, incarnation, first, count, base, attempt, deaths, kind, flags, task } = header
+  return `${job} ${incarnation} ${first} ${count} ${base} ${attempt} ${deaths} ${kind} ${flags} ${task}`
+}
+
+export function encodeChunk(header: ChunkHeader, payload: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from(`${encodeHeader(header)}\n`), payload])
+}
+
+/** @throws {MalformedDataError} when the element is not a chunk. The payload is a view of the element, not a copy. */
+export function decodeChunk(element: Buffer): Chunk {
+  const end = element.subarray(0, headerLimitBytes).indexOf(newline)
+  const line = end < 0 ? '' : element.toString('utf8', 0, end)
+  const header = parseHeader(line)
+  if (header === undefined) {
+    throw new MalformedDataError(
+      `A List element is not a chunk: ${JSON.stringify(element.toString('latin1', 0, 60))}. Something else writes to this List; it was set aside.`,
+    )
+  }
+  return { header, line, payload: element.subarray(end + 1) }
+}
+
+/** The header of a line, or undefined when the line is not one. */
+export function parseHeader(line: string): ChunkHeader | undefined {
+  const match = headerPattern.exec(line)
+  if (match === null) return undefined
+  const [, job = '', incarnation = '', first, count, base, attempt, deaths, kind, flags, task = ''] = match
+  const header = {
+    job,
+    incarnation,
+    first: Number(first),
+    count: Number(count),
+    base: Number(base),
+    attempt: Number(attempt),
+    deaths: Number(deaths),
+    kind: kind === 'range' ? ('range' as const) : ('pack' as const),
+    flags: flags as ChunkFlags,
+    task,
+  }
+  return header.count > 0 && header.base <= header.first ? header : undefined
+}
+
+export interface RangeSpec {
+  readonly start: number
+  readonly step: number
+}
+
+export function encodeRangePayload({ start, step }: RangeSpec): Buffer {
+  return Buffer.from(`${start} ${step}`)
+}
+
+/** @throws {MalformedDataError} when the payload is not `<start> <step>`. */
+export function decodeRangePayload(payload: Uint8Array): RangeSpec {
+  const [start = NaN, step = NaN, ...rest] = Buffer.from(payload.subarray(0, 80)).toString('latin1').split(' ').map(Number)
+  if (!Number.isFinite(start) || !Number.isFinite(step) || rest.length > 0 || payload.length > 80) {
+    throw new MalformedDataError('A range chunk does not say its start and step; it was set aside.')
+  }
+  return { start, step }
+}

@@ -1,0 +1,64 @@
+/**
+ * Messages on the control channel. Each is a hint or a broadcast: a worker that misses one finds the truth in Redis at
+ * its next poll. One line of words; a broadcast has its encoded input after the line.
+ */
+export type ControlMessage =
+  /** New chunks arrived on a lane where no thread waited. */
+  | { readonly type: 'work' }
+  | { readonly type: 'joined' | 'left'; readonly worker: string }
+  /** Running tasks of this job are to stop: all of it, or one index. */
+  | { readonly type: 'cancel'; readonly job: string; readonly incarnation: string; readonly index: number | undefined }
+  /** Every thread runs the task once and answers into the broadcast's Hash and to the reply channel. */
+  | {
+      readonly type: 'broadcast'
+      readonly id: string
+      readonly hash: string
+      readonly lane: number
+      readonly deadlineMs: number
+      readonly replyChannel: string
+      readonly task: string
+      readonly input: Buffer
+    }
+
+export function encodeControl(message: ControlMessage): Buffer {
+  switch (message.type) {
+    case 'work':
+      return Buffer.from('work')
+    case 'joined':
+    case 'left':
+      return Buffer.from(`${message.type} ${message.worker}`)
+    case 'cancel':
+      return Buffer.from(`cancel ${message.job} ${message.incarnation} ${message.index ?? '*'}`)
+    case 'broadcast': {
+      const { id, hash, lane, deadlineMs, replyChannel, task, input } = message
+      return Buffer.concat([Buffer.from(`broadcast ${id} ${hash} ${lane} ${deadlineMs} ${replyChannel} ${task}\n`), input])
+    }
+  }
+}
+
+/** The message, or undefined for bytes that are none: the channel is open to anybody, so they are ignored. */
+export function decodeControl(bytes: Buffer): ControlMessage | undefined {
+  const end = bytes.subarray(0, 2048).indexOf(0x0a)
+  const words = bytes.toString('utf8', 0, end < 0 ? Math.min(bytes.length, 2048) : end).split(' ')
+  const [type, first = '', second = '', third = ''] = words
+  switch (type) {
+    case 'work':
+      return { type }
+    case 'joined':
+    case 'left':
+      return first === '' ? undefined : { type, worker: first }
+    case 'cancel': {
+      const index = third === '*' ? undefined : Number(third)
+      if (second === '' || Number.isNaN(index)) return undefined
+      return { type, job: first, incarnation: second, index }
+    }
+    case 'broadcast': {
+      const [, id = '', hash = '', lane, deadlineMs, replyChannel = '', ...name] = words
+      const message = { lane: Number(lane), deadlineMs: Number(deadlineMs), task: name.join(' ') }
+      if (end < 0 || message.task === '' || !Number.isInteger(message.lane) || !(message.deadlineMs > 0)) return undefined
+      return { type, id, hash, replyChannel, ...message, input: bytes.subarray(end + 1) }
+    }
+    default:
+      return undefined
+  }
+}

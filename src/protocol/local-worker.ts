@@ -1,0 +1,19 @@
+/**
+ * What a driver and its local worker process say to each other over the IPC channel that `fork` makes (structured
+ * clone serialization). The channel's end is the worker's sign to drain and exit.
+ */
+export interface StartLocalWorker {
+  readonly type: 'start'
+  /** The driver's Redis target (plain data; see `store/target.ts`). */
+  readonly target: unknown
+  readonly namespace: string
+  readonly queue: string
+  readonly lanes: number
+  readonly threads: number
+  /** File URL of the task module. */
+  readonly tasks: string
+}
+
+export type FromLocalWorker =
+  | { readonly type: 'ready'; readonly worker: string; readonly hash: string; readonly tasks: readonly string[] }
+  | { readonly type: 'failed'; readonly code: string; readonly message: string }

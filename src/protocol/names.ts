@@ -1,0 +1,29 @@
+import { randomBytes } from 'node:crypto'
+import { UsageError } from '../errors.ts'
+
+/** A random name of `bytes` × 2 hexadecimal digits: tokens, incarnations, claims. */
+export function randomName(bytes = 8): string {
+  return randomBytes(bytes).toString('hex')
+}
+
+const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/
+
+/** @throws {UsageError} unless the id can stand in a key and in a chunk's header. */
+export function checkJobId(id: string): string {
+  if (!idPattern.test(id)) {
+    throw new UsageError(
+      `The job id ${JSON.stringify(id.slice(0, 60))} can't be used: ids are 1 to 128 letters, digits, dots, dashes, underscores and colons, and begin with a letter or digit.`,
+    )
+  }
+  return id
+}
+
+/** @throws {UsageError} unless the name of a queue or namespace can stand in a hash tag. */
+export function checkName(what: string, name: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name)) {
+    throw new UsageError(
+      `The ${what} ${JSON.stringify(name.slice(0, 60))} can't be used: it is 1 to 64 letters, digits, dots, dashes and underscores, and begins with a letter or digit.`,
+    )
+  }
+  return name
+}

@@ -1,0 +1,138 @@
+import { MalformedDataError } from '../errors.ts'
+
+/**
+ * The record of a job's part, as the driver writes it when it creates the part. Scripts keep the changing fields:
+ * `state`, `submitted`, `complete`, `waiting`, `settled`, `failed`, `released`, `pace`, `collector`, `cursor`,
+ * `accumulator`.
+ */
+export interface PartFields {
+  readonly task: string
+  /** The code hash that the job needs; its chunks only reach threads that run this code. */
+  readonly hash: string
+  /** `list`: inputs were pulled from an iterable. `range`: input = start + step × index, so any driver can finish it. */
+  readonly kind: 'list' | 'range'
+  readonly start: number
+  readonly step: number
+  /** Tasks in a range job; -1 while unknown. */
+  readonly total: number
+  readonly priority: number
+  readonly detached: boolean
+  /** The name of the reducer that workers apply, or ''. */
+  readonly reducer: string
+  /** Whether a shared value is stored. */
+  readonly shared: boolean
+  /** How long everything of the job is kept once nobody drives it, or a detached one has ended. */
+  readonly keepMs: number
+}
+
+export type PartState = 'open' | 'parked' | 'cancelled'
+
+/** A part's record as read from Redis. */
+export interface PartRecord extends PartFields {
+  readonly incarnation: string
+  readonly collector: string
+  readonly state: PartState
+  /** How many inputs were submitted: the cursor. */
+  readonly submitted: number
+  /** Whether `submitted` is all there will be. */
+  readonly complete: boolean
+  /** Tasks in the List, neither staged nor claimed. */
+  readonly waiting: number
+  readonly settled: number
+  readonly failed: number
+  readonly released: number
+  /** Measured nanoseconds a task; 0 before the first commit. */
+  readonly pace: number
+  /** How far an ordered reduction has come, and what it has; undefined before its first checkpoint. */
+  readonly checkpoint: { readonly cursor: number; readonly accumulator: Buffer } | undefined
+}
+
+/** The fields and values that `submit` stores when it creates a part. */
+export function partFieldArguments(fields: PartFields): string[] {
+  const { task, hash, kind, start, step, total, priority, detached, reducer, shared, keepMs } = fields
+  const pairs = { task, hash, kind, start, step, total, priority, detached: Number(detached), reducer, shared: Number(shared), keepMs }
+  return Object.entries(pairs).flatMap(([field, value]) => [field, String(value)])
+}
+
+/** @throws {MalformedDataError} when the Hash is not a part's record. */
+export function decodePartRecord(fields: ReadonlyMap<string, Buffer>): PartRecord {
+  const text = (field: string) => fields.get(field)?.toString('utf8') ?? ''
+  const count = (field: string, missing = 0) => {
+    const value = fields.has(field) ? Number(text(field)) : missing
+    if (!Number.isFinite(value)) throw malformed(field)
+    return value
+  }
+  const state = text('state')
+  if (state !== 'open' && state !== 'parked' && state !== 'cancelled') throw malformed('state')
+  const accumulator = fields.get('accumulator')
+  return {
+    task: text('task'),
+    hash: text('hash'),
+    kind: text('kind') === 'range' ? 'range' : 'list',
+    start: count('start'),
+    step: count('step', 1),
+    total: count('total', -1),
+    priority: count('priority'),
+    detached: text('detached') === '1',
+    reducer: text('reducer'),
+    shared: text('shared') === '1',
+    keepMs: count('keepMs'),
+    incarnation: text('incarnation'),
+    collector: text('collector'),
+    state,
+    submitted: count('submitted'),
+    complete: text('complete') === '1',
+    waiting: Math.max(0, count('waiting')),
+    settled: count('settled'),
+    failed: count('failed'),
+    released: count('released'),
+    pace: count('pace'),
+    checkpoint: accumulator === undefined ? undefined : { cursor: count('cursor'), accumulator },
+  }
+}
+
+function malformed(field: string): MalformedDataError {
+  return new MalformedDataError(`A job's record in Redis has no valid ${JSON.stringify(field)}. Something else wrote to its key.`)
+}
+
+/** What a worker says of itself when it registers. */
+export interface WorkerInfo {
+  readonly id: string
+  readonly host: string
+  readonly pid: number
+  readonly threads: number
+  /** The code hash of its task module. */
+  readonly hash: string
+  readonly tasks: readonly string[]
+  readonly reducers: readonly string[]
+  /** Milliseconds since the epoch, by the worker's own clock; for people only. */
+  readonly startedAt: number
+  /** The version of Millrace. */
+  readonly version: string
+}
+
+/** @throws {MalformedDataError} when the text is not a worker's description. */
+export function decodeWorkerInfo(json: string): WorkerInfo {
+  let value: unknown
+  try {
+    value = JSON.parse(json)
+  } catch (cause) {
+    throw new MalformedDataError("A worker's record in Redis is not JSON. Something else wrote to its key.", { cause })
+  }
+  const info = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>
+  const string = (field: string) => (typeof info[field] === 'string' ? info[field].slice(0, 500) : '')
+  const count = (field: string) => (typeof info[field] === 'number' && Number.isFinite(info[field]) ? info[field] : 0)
+  const names = (field: string) =>
+    Array.isArray(info[field]) ? info[field].filter(name => typeof name === 'string').slice(0, 10_000) : []
+  return {
+    id: string('id'),
+    host: string('host'),
+    pid: count('pid'),
+    threads: count('threads'),
+    hash: string('hash'),
+    tasks: names('tasks'),
+    reducers: names('reducers'),
+    startedAt: count('startedAt'),
+    version: string('version'),
+  }
+}

@@ -1,0 +1,96 @@
+import { MalformedDataError } from '../errors.ts'
+
+/**
+ * A run is the outcome of consecutive tasks, as one field of the results Hash: the field is the index of the first,
+ * the value is `<count> <kind>\n<bytes>`. A field per task would cost 63 bytes a task.
+ *
+ * - `values`: a batch of `count` results.
+ * - `partial`: one value, the reduction of `count` results.
+ * - `failure`: one failure record, of one task.
+ */
+export interface Run {
+  readonly first: number
+  readonly count: number
+  readonly kind: RunKind
+  readonly bytes: Buffer
+}
+
+export type RunKind = 'values' | 'partial' | 'failure'
+
+const newline = 0x0a
+const prefixPattern = /^(\d{1,15}) (values|partial|failure)$/
+
+export function encodeRunValue(run: Pick<Run, 'count' | 'kind' | 'bytes'>): Buffer {
+  return Buffer.concat([Buffer.from(`${run.count} ${run.kind}\n`), run.bytes])
+}
+
+/** @throws {MalformedDataError} when the field or its value is not a run. `bytes` is a view of the value. */
+export function decodeRun(field: string, value: Buffer): Run {
+  const end = value.subarray(0, 32).indexOf(newline)
+  const match = end < 0 ? null : prefixPattern.exec(value.toString('latin1', 0, end))
+  const count = Number(match?.[1])
+  if (match === null || !/^\d{1,15}$/.test(field) || !(count > 0)) {
+    throw new MalformedDataError(`The results field ${JSON.stringify(field.slice(0, 40))} does not hold a run of results.`)
+  }
+  return { first: Number(field), count, kind: match[2] as RunKind, bytes: value.subarray(end + 1) }
+}
+
+/**
+ * What a commit publishes to the job's collector. A line `results <job> <incarnation> <settled> <pace>`, then for each run a
+ * line `<first> <bytes>` followed by that many bytes of its value. A run too large to travel here has `-` for its
+ * bytes and is read from the Hash. `settled` is the part's count after the commit: a collector that has seen less has
+ * missed a message and re-reads the Hash.
+ */
+export interface ResultsMessage {
+  readonly type: 'results'
+  readonly job: string
+  readonly incarnation: string
+  readonly settled: number
+  /** Measured nanoseconds a task in the committed chunks; 0 when unknown. */
+  readonly paceNs: number
+  readonly runs: readonly Run[]
+  /** Fields of the results Hash that were too large to travel in the message. */
+  readonly unread: readonly string[]
+}
+
+/** Another process attached to the job, or the job was cancelled from elsewhere. */
+export interface JobMessage {
+  readonly type: 'replaced' | 'cancelled'
+  readonly job: string
+  readonly incarnation: string
+}
+
+/** @throws {MalformedDataError} when the message is none that a collector knows. */
+export function decodeCollectorMessage(message: Buffer): ResultsMessage | JobMessage {
+  const end = lineEnd(message, 0)
+  const [type, job = '', incarnation = '', settled, pace] = message.toString('utf8', 0, end).split(' ')
+  if (type === 'replaced' || type === 'cancelled') return { type, job, incarnation }
+  if (type !== 'results') throw malformedMessage()
+  const runs: Run[] = []
+  const unread: string[] = []
+  let offset = end + 1
+  while (offset < message.length) {
+    const stop = lineEnd(message, offset)
+    const [field = '', size = ''] = message.toString('latin1', offset, stop).split(' ')
+    offset = stop + 1
+    if (size === '-') {
+      unread.push(field)
+      continue
+    }
+    const bytes = Number(size)
+    if (!Number.isInteger(bytes) || bytes < 0 || offset + bytes > message.length) throw malformedMessage()
+    runs.push(decodeRun(field, message.subarray(offset, offset + bytes)))
+    offset += bytes
+  }
+  return { type, job, incarnation, settled: Number(settled), paceNs: Number(pace), runs, unread }
+}
+
+function lineEnd(message: Buffer, from: number): number {
+  const end = message.indexOf(newline, from)
+  if (end < 0 || end - from > 1024) throw malformedMessage()
+  return end
+}
+
+function malformedMessage(): MalformedDataError {
+  return new MalformedDataError('A message on a collector channel is none that Millrace sends; it was ignored.')
+}

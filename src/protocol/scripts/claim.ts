@@ -1,0 +1,90 @@
+import { array, bytes, defineScript, oneOf, text } from '../script.ts'
+import { chunk, taking, time } from './lua.ts'
+
+const word = oneOf('claimed', 'empty', 'undeclared', 'unenrolled')
+
+/**
+ * Waiting → claimed, into the List of the caller's claim. First what stands on the stage, then the jobs by priority
+ * and turn; as many small packs, or as much of a large one, as the pace says.
+ *
+ * A script may only touch declared keys, so the caller declares the jobs that it knows (`moreKeys`: part and chunks
+ * of each; `moreArgs`: their ids) and 'undeclared' tells it which stand first now: it calls again with those.
+ * 'empty' with `waitMs` > 0 has noted that the caller blocks on the stage from now on. 'unenrolled': no reaper would
+ * find this claim, so it may not take anything; register first.
+ *
+ * A chunk that was in a process which died (`deaths` > 0) is only given to a thread that holds nothing else, so that
+ * the next death is certainly its own.
+ */
+export const claim = defineScript({
+  name: 'claim',
+  flags: ['allow-oom'],
+  keys: ['claim', 'claims', 'stage', 'waiting', 'ready', 'lane', 'malformed'],
+  args: ['claim', 'waitMs', 'mostChunks', 'mostBytes'],
+  reply: reply => {
+    const [first, jobs, elements] = array(reply)
+    return { word: word(first), jobs: array(jobs ?? []).map(text), elements: array(elements ?? []).map(bytes) }
+  },
+  uses: [time, chunk, taking],
+  lua: `
+if redis.call('SISMEMBER', claimsKey, claim) == 0 then return { 'unenrolled' } end
+local held = redis.call('LLEN', claimKey)
+local taken, tasks, size = {}, 0, 0
+local function hold(chunk)
+  redis.call('LPUSH', claimKey, chunk.element)
+  taken[#taken + 1] = chunk.element
+  tasks = tasks + chunk.count
+  size = size + #chunk.element
+end
+local staged = redis.call('LINDEX', stageKey, -1)
+local front = staged and parse(staged)
+if front and (front.deaths == 0 or held == 0) then
+  redis.call('RPOP', stageKey)
+  hold(front)
+elseif staged and not front then
+  redis.call('RPOP', stageKey)
+  redis.call('LPUSH', malformedKey, string.sub(staged, 1, 4096))
+  redis.call('LTRIM', malformedKey, 0, 99)
+end
+local jobs = redis.call('ZRANGE', readyKey, 0, 15)
+local declared = {}
+for i = moreArgsFrom, #ARGV do declared[ARGV[i]] = moreKeysFrom + 2 * (i - moreArgsFrom) end
+if #taken == 0 then
+  local slots = tonumber(redis.call('HGET', laneKey, 'slots') or 1)
+  for _, job in ipairs(jobs) do
+    local at = declared[job]
+    if not at then return { 'undeclared', jobs } end
+    local partKey, chunksKey = KEYS[at], KEYS[at + 1]
+    local want = chunkSize(partKey, slots)
+    while tasks < want and #taken < tonumber(mostChunks) and size < tonumber(mostBytes) do
+      local chunk = take(chunksKey, want - tasks)
+      if not chunk then break end
+      local alone = chunk.deaths > 0
+      if alone and held + #taken > 0 then
+        redis.call('RPUSH', chunksKey, chunk.element)
+        break
+      end
+      hold(chunk)
+      if alone then break end
+    end
+    if tasks > 0 then redis.call('HINCRBY', partKey, 'waiting', int(-tasks)) end
+    if redis.call('EXISTS', chunksKey) == 0 then
+      redis.call('ZREM', readyKey, job)
+    elseif #taken > 0 then
+      local priority = tonumber(redis.call('HGET', partKey, 'priority') or 0)
+      redis.call('ZADD', readyKey, int(redis.call('HINCRBY', laneKey, 'turn', 1) - priority * 1e12), job)
+    end
+    if #taken > 0 then break end
+  end
+end
+if #taken > 0 then
+  redis.call('ZREM', waitingKey, claim)
+  return { 'claimed', jobs, taken }
+end
+if tonumber(waitMs) > 0 then
+  local now = clock()
+  redis.call('ZREMRANGEBYSCORE', waitingKey, '-inf', int(now))
+  redis.call('ZADD', waitingKey, int(now + tonumber(waitMs)), claim)
+end
+return { 'empty', jobs }
+`,
+})

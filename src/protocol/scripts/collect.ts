@@ -1,0 +1,137 @@
+import { array, bytes, defineScript, number, oneOf } from '../script.ts'
+import { expiring, time } from './lua.ts'
+
+/**
+ * Collected → released: deletes runs that the collector has used, and with \`cursor\` ≥ 0 stores how far the ordered
+ * consumer is and its encoded accumulator in the same step, so that each result counts once in a sum even if the
+ * driver dies right here. Only the job's collector may: a frozen one that comes back is 'replaced'.
+ * `moreArgs`: fields of the results Hash, at most 1,000.
+ */
+export const release = defineScript({
+  name: 'release',
+  flags: ['allow-oom'],
+  keys: ['part', 'results'],
+  args: ['incarnation', 'collector', 'tasks', 'cursor', 'accumulator'],
+  reply: oneOf('released', 'replaced', 'gone'),
+  lua: `
+local record = redis.call('HMGET', partKey, 'incarnation', 'collector')
+if record[1] ~= incarnation then return 'gone' end
+if record[2] ~= collector then return 'replaced' end
+if tonumber(cursor) >= 0 then redis.call('HSET', partKey, 'cursor', cursor, 'accumulator', accumulator) end
+if #ARGV >= moreArgsFrom then redis.call('HDEL', resultsKey, unpack(ARGV, moreArgsFrom)) end
+redis.call('HINCRBY', partKey, 'released', tasks)
+return 'released'
+`,
+})
+
+/**
+ * Makes the caller the job's collector, whoever was it before, and wakes a parked job. The former collector is told
+ * by a message, and learns it from its next `submit` or `release` if it misses that. Replies the part's whole record.
+ */
+export const attach = defineScript({
+  name: 'attach',
+  flags: ['allow-oom'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'driven', 'ready', 'lane'],
+  args: ['job', 'collector', 'driverLeaseMs', 'channelPrefix'],
+  reply: reply => {
+    const flat = array(reply)
+    const record = new Map<string, Buffer>()
+    for (let i = 0; i + 1 < flat.length; i += 2) record.set(bytes(flat[i]).toString(), bytes(flat[i + 1]))
+    return record
+  },
+  uses: [time],
+  lua: `
+local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'state', 'detached', 'priority')
+if not record[1] then return {} end
+if record[2] ~= collector then
+  redis.call('PUBLISH', channelPrefix .. record[2], 'replaced ' .. job .. ' ' .. record[1] .. '\\n')
+end
+redis.call('HSET', partKey, 'collector', collector)
+if record[3] == 'parked' then redis.call('HSET', partKey, 'state', 'open') end
+if record[3] ~= 'cancelled' then
+  for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey }) do redis.call('PERSIST', key) end
+  if record[4] ~= '1' then redis.call('ZADD', drivenKey, int(clock() + tonumber(driverLeaseMs)), job) end
+  if redis.call('EXISTS', chunksKey) == 1 and not redis.call('ZSCORE', readyKey, job) then
+    redis.call('ZADD', readyKey, int(redis.call('HINCRBY', laneKey, 'turn', 1) - tonumber(record[5] or 0) * 1e12), job)
+  end
+end
+return redis.call('HGETALL', partKey)
+`,
+})
+
+/** Extends the driver's lease on its windowed jobs (`moreArgs`). Replies how many of them Redis still knows. */
+export const renewDriver = defineScript({
+  name: 'renewDriver',
+  flags: ['allow-oom'],
+  keys: ['driven'],
+  args: ['driverLeaseMs'],
+  reply: number,
+  uses: [time],
+  lua: `
+local till, known = int(clock() + tonumber(driverLeaseMs)), 0
+for i = moreArgsFrom, #ARGV do
+  if redis.call('ZSCORE', drivenKey, ARGV[i]) then
+    redis.call('ZADD', drivenKey, till, ARGV[i])
+    known = known + 1
+  end
+end
+return known
+`,
+})
+
+/**
+ * Open → parked: a windowed job whose driver's lease has lapsed, which is checked here again. Its chunks wait, its
+ * results stay, and everything expires together unless somebody attaches within \`keepMs\`.
+ */
+export const park = defineScript({
+  name: 'park',
+  flags: ['allow-oom'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'driven', 'due', 'ready'],
+  args: ['job'],
+  reply: oneOf('parked', 'alive', 'gone'),
+  uses: [time, expiring],
+  lua: `
+local till = redis.call('ZSCORE', drivenKey, job)
+if not till or tonumber(till) > clock() then return 'alive' end
+redis.call('ZREM', drivenKey, job)
+redis.call('ZREM', readyKey, job)
+if redis.call('EXISTS', partKey) == 0 then return 'gone' end
+redis.call('HSET', partKey, 'state', 'parked')
+expireAll(redis.call('HGET', partKey, 'keepMs'))
+return 'parked'
+`,
+})
+
+/**
+ * Ends a job: forgets everything about it. Chunks of it that are claimed or on the stage are dropped when they are
+ * settled, since no part has their incarnation any more. With \`collector\` only that collector may; with an empty one
+ * anybody (a cancellation from another process), and then the collector is told and a record that says
+ * 'cancelled' stays for \`tombstoneMs\`.
+ */
+export const drop = defineScript({
+  name: 'drop',
+  flags: ['allow-oom'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'jobs', 'driven', 'due', 'ready'],
+  args: ['job', 'incarnation', 'collector', 'channelPrefix', 'tombstoneMs'],
+  reply: oneOf('dropped', 'replaced', 'gone'),
+  lua: `
+local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'task')
+if not record[1] then
+  redis.call('ZREM', jobsKey, job)
+  return 'gone'
+end
+if incarnation ~= '' and record[1] ~= incarnation then return 'gone' end
+if collector ~= '' and record[2] ~= collector then return 'replaced' end
+redis.call('UNLINK', partKey, chunksKey, resultsKey, delayedKey, sharedKey)
+redis.call('ZREM', jobsKey, job)
+redis.call('ZREM', drivenKey, job)
+redis.call('ZREM', dueKey, job)
+redis.call('ZREM', readyKey, job)
+if collector == '' then
+  redis.call('HSET', partKey, 'incarnation', record[1], 'collector', record[2], 'task', record[3], 'state', 'cancelled')
+  redis.call('PEXPIRE', partKey, tombstoneMs)
+  redis.call('PUBLISH', channelPrefix .. record[2], 'cancelled ' .. job .. ' ' .. record[1] .. '\\n')
+end
+return 'dropped'
+`,
+})

@@ -1,0 +1,111 @@
+/**
+ * Lua functions that several scripts share. A script names those it uses; they are put before its text.
+ * Each expects the locals that its comment names, which come from the script's own keys and arguments.
+ */
+
+/** `clock()`: Redis's time in ms. `int(n)`: a whole number as text; Lua's own tostring gives 1e+15. */
+export const time = `
+local function int(n) return string.format('%.0f', n) end
+local function clock()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+`
+
+/**
+ * `parse(element)`: the header of a chunk as a table, or nil. `write(chunk, first, count, deaths)`: the same chunk with
+ * another window or history; the payload is the whole original, since \`base\` says where it starts.
+ */
+export const chunk = `
+local function parse(element)
+  local job, incarnation, first, count, base, attempt, deaths, kind, flags, task, at = string.match(element,
+    '^(%S+) (%w+) (%d+) (%d+) (%d+) (%d+) (%d+) (%a+) (%a+) (%C+)\\n()')
+  if not job then return nil end
+  return { job = job, incarnation = incarnation, first = tonumber(first), count = tonumber(count), base = base,
+    attempt = tonumber(attempt), deaths = tonumber(deaths), kind = kind, flags = flags, task = task, at = at, element = element }
+end
+local function write(chunk, first, count, deaths)
+  return table.concat({ chunk.job, chunk.incarnation, int(first), int(count), chunk.base, chunk.attempt, deaths or chunk.deaths,
+    chunk.kind, chunk.flags, chunk.task }, ' ') .. '\\n' .. string.sub(chunk.element, chunk.at)
+end
+`
+
+/**
+ * `chunkSize(part, slots)`: how many tasks a thread should take at once, from the part's measured pace (ns a task) and
+ * its waiting tasks. Guided self-scheduling (Polychronopoulos & Kuck, 1987): a share of what is left, so that the tail
+ * is fine-grained, between half a millisecond and twenty of work. An unmeasured part gives one task, so that the first
+ * tasks spread over all threads.
+ * `take(chunksKey, want)`: the next chunk of a List, cut to `want` tasks, or nil. Uses `malformedKey`.
+ */
+export const taking = `
+local function chunkSize(partKey, slots)
+  local record = redis.call('HMGET', partKey, 'pace', 'waiting')
+  local pace, waiting = tonumber(record[1] or 0) or 0, tonumber(record[2] or 0) or 0
+  if pace <= 0 then return 1 end
+  local most = math.max(1, math.floor(2e7 / pace))
+  local least = math.max(1, math.floor(5e5 / pace))
+  return math.min(math.max(math.min(most, math.ceil(waiting / (2 * slots))), math.min(least, most)), 65535)
+end
+local function take(chunksKey, want)
+  for _ = 1, 16 do
+    local element = redis.call('RPOP', chunksKey)
+    if not element then return nil end
+    local chunk = parse(element)
+    if not chunk then
+      redis.call('LPUSH', malformedKey, string.sub(element, 1, 4096))
+      redis.call('LTRIM', malformedKey, 0, 99)
+    else
+      -- Cutting a pack copies its payload, so one that is only a little too large goes whole.
+      local whole = chunk.count <= 65535 and (chunk.count <= want or (chunk.kind == 'pack' and chunk.count <= want * 1.5))
+      if not whole then
+        local cut = math.min(want, 65535)
+        redis.call('RPUSH', chunksKey, write(chunk, chunk.first + cut, chunk.count - cut))
+        chunk.element = write(chunk, chunk.first, cut)
+        chunk.count = cut
+      end
+      return chunk
+    end
+  end
+  return nil
+end
+`
+
+/**
+ * `offer(job)`: makes the waiting chunks of a part known: hands them to threads that block on the stage, at most one
+ * for each, and puts the job in its turn if any are left. Uses `partKey chunksKey readyKey stageKey waitingKey laneKey
+ * malformedKey` and `time`, `chunk`, `taking`. Replies how many threads were waiting.
+ */
+export const offering = `
+local function offer(job)
+  local waiters = redis.call('ZCOUNT', waitingKey, int(clock()), '+inf')
+  local wanting = math.min(waiters - redis.call('LLEN', stageKey), 256)
+  if wanting > 0 then
+    local slots = tonumber(redis.call('HGET', laneKey, 'slots') or 1)
+    local tasks = 0
+    while wanting > 0 do
+      local chunk = take(chunksKey, chunkSize(partKey, slots))
+      if not chunk then break end
+      redis.call('LPUSH', stageKey, chunk.element)
+      tasks = tasks + chunk.count
+      wanting = wanting - 1
+    end
+    if tasks > 0 then redis.call('HINCRBY', partKey, 'waiting', int(-tasks)) end
+  end
+  if redis.call('EXISTS', chunksKey) == 0 then
+    redis.call('ZREM', readyKey, job)
+  elseif not redis.call('ZSCORE', readyKey, job) then
+    local priority = tonumber(redis.call('HGET', partKey, 'priority') or 0)
+    redis.call('ZADD', readyKey, int(redis.call('HINCRBY', laneKey, 'turn', 1) - priority * 1e12), job)
+  end
+  return waiters
+end
+`
+
+/**
+ * `expireAll(ms)`: gives every key of a part the same expiry. Uses `partKey chunksKey resultsKey delayedKey sharedKey`.
+ */
+export const expiring = `
+local function expireAll(ms)
+  for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey }) do redis.call('PEXPIRE', key, ms) end
+end
+`

@@ -1,0 +1,31 @@
+import { defineScript, number } from '../script.ts'
+import { chunk, offering, taking, time } from './lua.ts'
+
+/** Delayed → waiting: puts a part's due retries first in line, at most 128 a call. Replies how many. */
+export const promote = defineScript({
+  name: 'promote',
+  flags: ['allow-oom'],
+  keys: ['part', 'chunks', 'delayed', 'due', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
+  args: ['job'],
+  reply: number,
+  uses: [time, chunk, taking, offering],
+  lua: `
+local elements = redis.call('ZRANGE', delayedKey, '-inf', int(clock()), 'BYSCORE', 'LIMIT', 0, 128)
+if #elements > 0 then
+  local tasks = 0
+  for i = #elements, 1, -1 do
+    local chunk = parse(elements[i])
+    if chunk then
+      redis.call('RPUSH', chunksKey, elements[i])
+      tasks = tasks + chunk.count
+    end
+    redis.call('ZREM', delayedKey, elements[i])
+  end
+  redis.call('HINCRBY', partKey, 'waiting', int(tasks))
+  if redis.call('HGET', partKey, 'state') == 'open' then offer(job) end
+end
+local next = redis.call('ZRANGE', delayedKey, 0, 0, 'WITHSCORES')
+if next[2] then redis.call('ZADD', dueKey, next[2], job) else redis.call('ZREM', dueKey, job) end
+return #elements
+`,
+})

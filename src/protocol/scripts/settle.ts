@@ -1,0 +1,113 @@
+import { array, defineScript, number, oneOf } from '../script.ts'
+import { chunk, expiring, offering, taking, time } from './lua.ts'
+
+const word = oneOf('committed', 'discarded', 'fenced')
+
+/**
+ * Claimed → done, retried or waiting again: the commit. For chunks of one part that one claim holds:
+ * - the first `done` tasks of each are settled by the runs and retries that come along;
+ * - whatever a chunk has beyond that is handed back, first in line.
+ *
+ * 'fenced' unless the claim still holds every one of them: a reaped thread must not overwrite its successor. After a
+ * reply that was lost, 'fenced' means settled: either this call's first sending did it, or somebody else owns the
+ * tasks. 'discarded': the job was cancelled or created anew; the claim is released, nothing else is written.
+ *
+ * `moreArgs`: per chunk `first attempt done`; per run `first count kind value`; per retry `delayMs element`.
+ */
+export const settle = defineScript({
+  name: 'settle',
+  flags: ['allow-oom'],
+  keys: ['claim', 'part', 'chunks', 'results', 'delayed', 'shared', 'due', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
+  args: ['job', 'incarnation', 'pace', 'channelPrefix', 'inlineBytes', 'chunkCount', 'runCount', 'retryCount'],
+  reply: reply => {
+    const [first, settled] = array(reply)
+    return { word: word(first), settled: number(settled) }
+  },
+  uses: [time, chunk, taking, offering, expiring],
+  lua: `
+local at = moreArgsFrom
+local wanted, missing = {}, tonumber(chunkCount)
+for _ = 1, missing do
+  wanted[ARGV[at] .. ' ' .. ARGV[at + 1]] = tonumber(ARGV[at + 2])
+  at = at + 3
+end
+
+-- The chunks of a claim are settled oldest first, so they stand at the tail, nearly always.
+local found, atTail, length = {}, true, redis.call('LLEN', claimKey)
+for i = 1, length do
+  if missing == 0 then break end
+  local element = redis.call('LINDEX', claimKey, -i)
+  local chunk = parse(element)
+  local done = chunk and chunk.job == job and chunk.incarnation == incarnation
+    and wanted[int(chunk.first) .. ' ' .. chunk.attempt]
+  if done then
+    chunk.index, chunk.done = -i, done
+    found[#found + 1] = chunk
+    missing = missing - 1
+    if #found ~= i then atTail = false end
+  end
+end
+if missing > 0 then return { 'fenced', 0 } end
+
+local function release()
+  if atTail then
+    redis.call('LTRIM', claimKey, 0, -#found - 1)
+  else
+    for _, chunk in ipairs(found) do redis.call('LSET', claimKey, chunk.index, '') end
+    redis.call('LREM', claimKey, 0, '')
+  end
+end
+
+local record = redis.call('HMGET', partKey, 'incarnation', 'state', 'collector')
+if record[1] ~= incarnation or record[2] == 'cancelled' then
+  release()
+  return { 'discarded', 0 }
+end
+
+local message, settled, failed, inline = {}, 0, 0, 0
+for _ = 1, tonumber(runCount) do
+  local first, count, kind, value = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  at = at + 4
+  redis.call('HSET', resultsKey, first, value)
+  settled = settled + tonumber(count)
+  if kind == 'failure' then failed = failed + 1 end
+  inline = inline + #value
+  if inline <= tonumber(inlineBytes) then
+    message[#message + 1] = first .. ' ' .. #value .. '\\n' .. value
+  else
+    message[#message + 1] = first .. ' -\\n'
+  end
+end
+local total = redis.call('HINCRBY', partKey, 'settled', int(settled))
+if failed > 0 then redis.call('HINCRBY', partKey, 'failed', int(failed)) end
+if tonumber(pace) > 0 then redis.call('HSET', partKey, 'pace', pace) end
+
+for _ = 1, tonumber(retryCount) do
+  local due = int(clock() + tonumber(ARGV[at]))
+  redis.call('ZADD', delayedKey, due, ARGV[at + 1])
+  redis.call('ZADD', dueKey, 'LT', due, job)
+  at = at + 2
+end
+
+local returned = 0
+for i = #found, 1, -1 do
+  local chunk = found[i]
+  if chunk.count > chunk.done then
+    redis.call('RPUSH', chunksKey, write(chunk, chunk.first + chunk.done, chunk.count - chunk.done))
+    returned = returned + chunk.count - chunk.done
+  end
+end
+release()
+if returned > 0 then
+  redis.call('HINCRBY', partKey, 'waiting', int(returned))
+  if record[2] == 'open' then offer(job) end
+end
+if settled > 0 then
+  redis.call('PUBLISH', channelPrefix .. record[3],
+    'results ' .. job .. ' ' .. incarnation .. ' ' .. int(total) .. ' ' .. pace .. '\\n' .. table.concat(message))
+end
+local ending = redis.call('HMGET', partKey, 'complete', 'submitted', 'detached', 'keepMs')
+if ending[1] == '1' and ending[3] == '1' and tonumber(ending[2]) == total then expireAll(ending[4]) end
+return { 'committed', int(total) }
+`,
+})
