@@ -92,6 +92,11 @@ export class WorkerStartError extends MillraceError {
   readonly code = 'WORKER_START'
 }
 
+/** A worker had to end: a thread could not be stopped, or its memory limit was reached. What it held was handed back. */
+export class WorkerEndedError extends MillraceError {
+  readonly code = 'WORKER_ENDED'
+}
+
 // Values --------------------------------------------------------------------------------------------------------------
 
 /** A value that cannot travel (a function, a symbol, an instance of a class). `path` names the offending place, like `$.rows[3].onClick`. */

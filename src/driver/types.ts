@@ -1,5 +1,8 @@
 import type { Reducer, Task } from '../code/task.ts'
+import type { DurabilityReport, SnapshotReport, WorkerView } from '../store/inspect/reports.ts'
 import type { RedisInput } from '../store/target.ts'
+
+export type { DurabilityReport, SnapshotReport, WorkerView }
 
 /** Options of `connect`. */
 export interface ConnectOptions {
@@ -93,37 +96,6 @@ export interface Handle<O> {
 
 /** One thread's answer to a broadcast. */
 export type BroadcastAnswer<O> = { readonly worker: string; readonly thread: number } & ({ readonly value: O } | { readonly error: Error })
-
-/** A live worker. */
-export interface WorkerView {
-  readonly id: string
-  readonly host: string
-  readonly pid: number
-  readonly threads: number
-  readonly tasks: readonly string[]
-  readonly hash: string
-  /** Time since the last heartbeat, in ms, by Redis's clock. */
-  readonly lastSeenMs: number
-}
-
-/** What `snapshot` did. */
-export interface SnapshotReport {
-  readonly file: string
-  readonly bytes: number | undefined
-  readonly durationMs: number
-}
-
-/** What a crash of Redis would lose right now. */
-export interface DurabilityReport {
-  /** One paragraph in words. */
-  readonly summary: string
-  /** The longest time of acknowledged writes that a crash may lose, in ms; undefined when unbounded or unknown. */
-  readonly lossWindowMs: number | undefined
-  readonly aof: 'off' | 'always' | 'everysec' | 'no'
-  readonly lastSnapshotAgeMs: number
-  readonly writesSinceSnapshot: number
-  readonly replicas: number
-}
 
 /** `undefined` may be left out as the input. */
 export type InputArguments<I, P> = undefined extends I ? [input?: I, options?: P] : [input: I, options?: P]

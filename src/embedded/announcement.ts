@@ -25,6 +25,8 @@ export const BEAT_MS = 2_000
 
 /** A beat this old is no longer watched for a next one. */
 const OLD_BEAT_MS = 60 * 60_000
+/** A living supervisor has touched or removed its files by then. */
+const LEFTOVER_MS = 60_000
 const REPORT_TIMEOUT_MS = 1_000
 
 /** A supervisor that says it is there, as its file tells. */
@@ -64,6 +66,17 @@ export async function withdraw(announcement: Announcement, place: Place): Promis
   await rm(announcement.file, { force: true })
   // In a copied folder, the announcement names the socket of the original, which may be alive.
   if (announcement.hash === place.hash) await rm(announcement.controlPath, { force: true })
+}
+
+/** Removes what supervisors left that were killed before they were announced. Only for who holds the place. */
+export async function sweep(place: Place): Promise<void> {
+  const drafts = (await readdir(place.dataDir)).filter(name => /^supervisor-.*\.new$/.test(name))
+  const sockets = (await readdir(place.runFolder)).filter(name => name.startsWith(`${place.hash}-`))
+  const files = [...drafts.map(name => join(place.dataDir, name)), ...sockets.map(name => join(place.runFolder, name))]
+  for (const file of files) {
+    const touchedAt = await lastBeat(file)
+    if (touchedAt !== undefined && Date.now() - touchedAt > LEFTOVER_MS) await rm(file, { force: true })
+  }
 }
 
 /** Shows that the supervisor lives. False if a file is gone: the hold is lost. */

@@ -65,6 +65,11 @@ export class ControlServer {
   }
 
   #accept(socket: Socket): void {
+    // A failure is told to those who were there, or to the first who comes; whoever comes later may have mended its cause.
+    if (this.#report.state === 'failed' && this.#wasClaimed) {
+      socket.destroy()
+      return
+    }
     this.#sockets.add(socket)
     socket.on('error', () => socket.destroy())
     socket.on('close', () => {
@@ -72,7 +77,7 @@ export class ControlServer {
       this.#release(socket)
     })
     readLines(socket, line => {
-      void this.#claim(socket, line)
+      this.#claim(socket, line).catch(() => socket.destroy())
     })
     socket.write(encodeLine(this.#report))
   }

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { EmbeddedRedisError, UsageError } from '../errors.ts'
 import type { Appendfsync } from './control.ts'
 import { openPlace, type Place } from './place.ts'
@@ -67,7 +66,7 @@ class SharedRedis implements EmbeddedRedis {
     this.dataDir = place.dataDir
     this.#place = place
     this.#options = options
-    void this.#hold(link)
+    this.#hold(link)
   }
 
   async release(): Promise<void> {
@@ -76,26 +75,30 @@ class SharedRedis implements EmbeddedRedis {
     await this.#link?.closed
   }
 
-  /** Claims again whenever the supervisor was killed: otherwise Redis would end when the *other* clients of the next supervisor have gone. */
-  async #hold(first: SupervisorLink): Promise<void> {
-    let link: SupervisorLink | undefined = first
-    for (;;) {
-      this.#link = link
-      if (this.#released) link?.close()
-      await link?.closed
-      if (this.#released) return
-      link = await this.#claimAgain()
+  #hold(link: SupervisorLink): void {
+    this.#link = link
+    // Released while it was claiming again.
+    if (this.#released) link.close()
+    const onClosed = () => {
+      this.#claimAgain()
     }
+    link.closed.then(onClosed, onClosed)
   }
 
-  async #claimAgain(): Promise<SupervisorLink | undefined> {
-    try {
-      return await claimRedis(this.#place, this.#options)
-    } catch {
-      // Nobody is there to be told: whoever uses the socket sees that Redis is away. Try until it is back or not needed.
-      await delay(RECLAIM_MS, undefined, { ref: false })
-      return undefined
-    }
+  /** When the supervisor was killed: otherwise Redis would end when the *other* clients of the next supervisor have gone. */
+  #claimAgain(): void {
+    if (this.#released) return
+    claimRedis(this.#place, this.#options).then(
+      link => {
+        this.#hold(link)
+      },
+      () => {
+        // Nobody is there to be told: whoever uses the socket sees that Redis is away. Try until it is back or not needed.
+        setTimeout(() => {
+          this.#claimAgain()
+        }, RECLAIM_MS).unref()
+      },
+    )
   }
 }
 

@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { hasErrorCode } from './error-code.ts'
 import type { Place } from './place.ts'
 import { STARTING } from './redis-process.ts'
@@ -9,10 +10,11 @@ import { askInfo } from './resp.ts'
 
 const POLL_MS = 20
 const INFO_TIMEOUT_MS = 1_000
-/** A server spawned just before its supervisor was killed writes its pid well within this time. */
-const PID_TIMEOUT_MS = 3_000
-/** By then it has synced its append only file, which comes before the snapshot. */
+/** A process that was forked for Redis runs Redis within this time. */
+const EXEC_TIMEOUT_MS = 500
+/** By then Redis has synced its append only file, which it does before it saves the snapshot. */
 const SAVE_TIMEOUT_MS = 60_000
+const SIGNAL_EVERY_MS = 500
 
 /**
  * Ends the Redis that a killed supervisor left behind, so that never two servers write the same files. It is stopped, not
@@ -20,51 +22,59 @@ const SAVE_TIMEOUT_MS = 60_000
  * The caller holds the place. `onProgress` is called while the orphan saves.
  */
 export async function stopOrphan(place: Place, onProgress: () => void): Promise<void> {
-  const pid = await findOrphan(place)
-  if (pid === undefined) return
-  signal(pid, 'SIGTERM')
-  const forceAt = performance.now() + SAVE_TIMEOUT_MS
-  while (await isOurRedis(pid, place)) {
-    if (performance.now() > forceAt) signal(pid, 'SIGKILL')
+  let orphans = await findOrphans(place)
+  if (orphans.length === 0) return
+  const info = await askInfo(place.redisSocket, 'persistence', INFO_TIMEOUT_MS)
+  // While it loads it has accepted no writes; and SIGTERM then ends it by an `exit` inside the signal handler, which may hang.
+  const saveMs = info.get('loading') === '1' ? 0 : SAVE_TIMEOUT_MS
+  const from = performance.now()
+  for (let round = 0; orphans.length > 0; orphans = await serversOf(place)) {
+    const waitedMs = performance.now() - from
+    // Sent again and again: Redis forgets a SIGTERM that comes while it starts.
+    if (waitedMs >= round * SIGNAL_EVERY_MS) {
+      for (const pid of orphans) signal(pid, waitedMs < saveMs ? 'SIGTERM' : 'SIGKILL')
+      round++
+    }
     onProgress()
     await delay(POLL_MS)
   }
 }
 
-async function findOrphan(place: Place): Promise<number | undefined> {
-  const written = await pidFromFile(place)
-  if (written !== undefined && (await isOurRedis(written, place))) return written
-  // The pid file may have been lost; the socket, whose name and folder are ours, may still answer.
-  const info = await askInfo(place.redisSocket, 'server', INFO_TIMEOUT_MS)
-  const answered = Number(info.get('process_id'))
-  return Number.isInteger(answered) && (await isOurRedis(answered, place)) ? answered : undefined
-}
-
-async function pidFromFile({ pidFile }: Place): Promise<number | undefined> {
-  const until = performance.now() + PID_TIMEOUT_MS
+async function findOrphans(place: Place): Promise<number[]> {
+  // The last supervisor may have been killed while it forked: what it left may not be a Redis yet.
+  const until = performance.now() + EXEC_TIMEOUT_MS
   for (;;) {
-    const content = await readIfThere(pidFile)
-    const pid = Number(content)
-    if (Number.isInteger(pid) && pid > 0) return pid
-    if (content !== STARTING || performance.now() > until) return undefined
+    const found = await serversOf(place)
+    if (found.length > 0 || performance.now() > until) return found
+    if ((await readIfThere(place.pidFile)) !== STARTING) return found
     await delay(POLL_MS)
   }
 }
 
-/** Whether the process is a server on this place's socket: a pid alone may long be another program's. */
-async function isOurRedis(pid: number, place: Place): Promise<boolean> {
-  // Redis shows its socket in its process title, and had it among its arguments before.
-  return (await commandLine(pid)).includes(basename(place.redisSocket))
+/**
+ * The servers that run on a place's data. Looked up among all processes, by the socket, whose name stands for the data folder:
+ * a pid from a file may be missing or be another program's by now.
+ */
+async function serversOf({ redisSocket }: Place): Promise<number[]> {
+  const found: number[] = []
+  for (const [pid, command] of await commandLines()) {
+    // Redis has its socket among its arguments, and later in its title; its forks that save have another name.
+    if (/-server[\0 ]/.test(command) && command.includes(basename(redisSocket))) found.push(pid)
+  }
+  return found
 }
 
-/** The command line of a process; empty if there is none, or only a zombie. */
-async function commandLine(pid: number): Promise<string> {
-  if (process.platform === 'linux') return (await readIfThere(`/proc/${pid}/cmdline`)) ?? ''
-  return new Promise(resolve => {
-    execFile('ps', ['-ww', '-o', 'command=', '-p', String(pid)], (error, stdout) => {
-      resolve(error === null ? stdout : '')
-    })
-  })
+/** The command line of every process that is not a zombie. */
+async function commandLines(): Promise<(readonly [pid: number, command: string])[]> {
+  if (process.platform !== 'linux') return psLines()
+  const pids = (await readdir('/proc')).filter(name => /^\d+$/.test(name))
+  return Promise.all(pids.map(async pid => [Number(pid), (await readIfThere(`/proc/${pid}/cmdline`)) ?? ''] as const))
+}
+
+async function psLines(): Promise<(readonly [pid: number, command: string])[]> {
+  const { stdout } = await promisify(execFile)('ps', ['-axww', '-o', 'pid=,command='], { maxBuffer: 1 << 26 })
+  const lines = stdout.split('\n').map(line => line.trim())
+  return lines.map(line => [Number.parseInt(line, 10), line] as const)
 }
 
 async function readIfThere(file: string): Promise<string | undefined> {

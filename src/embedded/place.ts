@@ -60,9 +60,12 @@ export async function openRunFolder(runFolder: string, uid: number): Promise<voi
     await mkdir(runFolder, { mode: 0o700 })
   } catch (error) {
     if (!hasErrorCode(error, 'EEXIST')) {
-      throw new EmbeddedRedisError(`The folder for sockets ${runFolder} cannot be made: set TMPDIR to a folder of yours.`, {
-        cause: error,
-      })
+      throw new EmbeddedRedisError(
+        `The folder for sockets ${runFolder} cannot be made: set TMPDIR to a folder of yours.`,
+        {
+          cause: error,
+        },
+      )
     }
   }
   const stats = await lstat(runFolder)

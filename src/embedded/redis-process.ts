@@ -6,7 +6,7 @@ import { logSize } from './log-file.ts'
 import type { Place } from './place.ts'
 import { askInfo, askRedis } from './resp.ts'
 
-/** What the pid file holds from before the start of Redis until Redis, before it touches its data, writes its pid there. */
+/** What the pid file holds from before the start of Redis until Redis writes its pid there. */
 export const STARTING = 'starting'
 
 /** How a `redis-server` ended. `code` is undefined where a signal ended it; `error` is set where it could not be run. */
@@ -43,6 +43,7 @@ export function startRedis(place: Place, program: string, appendfsync: Appendfsy
   writeFileSync(place.pidFile, `${STARTING}\n`)
   const child = spawn(program, redisArguments(place, appendfsync), { stdio: ['ignore', 'inherit', 'inherit'] })
   let running = true
+  let ready = false
   const exited = new Promise<RedisExit>(resolve => {
     child.once('error', error => {
       resolve({ code: -1, how: error.message })
@@ -60,7 +61,10 @@ export function startRedis(place: Place, program: string, appendfsync: Appendfsy
     async untilReady(onProgress) {
       while (running) {
         const reply = await askRedis(place.redisSocket, ['PING'], PROBE_TIMEOUT_MS)
-        if (reply !== undefined && 'text' in reply) return running
+        if (reply !== undefined && 'text' in reply) {
+          ready = true
+          return running
+        }
         if (reply !== undefined) onProgress(await loadedBytes(place.redisSocket))
         await Promise.race([delay(PROBE_MS), exited])
       }
@@ -70,6 +74,8 @@ export function startRedis(place: Place, program: string, appendfsync: Appendfsy
       await askRedis(place.redisSocket, ['CONFIG', 'SET', 'appendfsync', value], PROBE_TIMEOUT_MS)
     },
     async stop() {
+      // Before it is ready it has accepted no writes, and does not always hear a SIGTERM.
+      if (!ready) child.kill('SIGKILL')
       const force = setTimeout(() => child.kill('SIGKILL'), SAVE_TIMEOUT_MS)
       const reply = await Promise.race([askRedis(place.redisSocket, ['SHUTDOWN'], SAVE_TIMEOUT_MS), exited])
       // It refuses to end if it cannot save the snapshot, as on a full disk. The append only file has everything.

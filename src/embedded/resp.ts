@@ -10,7 +10,11 @@ const REPLY_LIMIT_BYTES = 1 << 20
  * Sends one command over a connection of its own and reads one reply; undefined if there was none: nobody listens,
  * the connection closed (as after SHUTDOWN), the reply is of another kind, or `timeoutMs` passed.
  */
-export function askRedis(socketPath: string, command: readonly string[], timeoutMs: number): Promise<RespReply | undefined> {
+export function askRedis(
+  socketPath: string,
+  command: readonly string[],
+  timeoutMs: number,
+): Promise<RespReply | undefined> {
   return new Promise(resolve => {
     const socket = connect(socketPath)
     let received = Buffer.alloc(0)
@@ -31,7 +35,11 @@ export function askRedis(socketPath: string, command: readonly string[], timeout
 }
 
 /** The fields of `INFO`, by name. Empty if Redis does not answer. */
-export async function askInfo(socketPath: string, section: string, timeoutMs: number): Promise<ReadonlyMap<string, string>> {
+export async function askInfo(
+  socketPath: string,
+  section: string,
+  timeoutMs: number,
+): Promise<ReadonlyMap<string, string>> {
   const reply = await askRedis(socketPath, ['INFO', section], timeoutMs)
   const fields = new Map<string, string>()
   if (reply === undefined || 'error' in reply) return fields

@@ -6,6 +6,7 @@ import {
   draftAnnouncement,
   listAnnouncements,
   lookAt,
+  sweep,
   touch,
   withdraw,
   type Announcement,
@@ -88,28 +89,33 @@ class Supervisor {
   /** Undefined if this supervisor holds the project now, 'holder' if another has or will; else why it cannot be had. */
   async #becomeHolder(): Promise<string | undefined> {
     for (;;) {
-      let rivals = 0
-      for (const other of await listAnnouncements(this.#place)) {
-        if (other.id === this.#announcement.id) continue
-        const sighting = await lookAt(other, this.#place)
-        if (sighting === 'dead') {
-          await withdraw(other, this.#place)
-          continue
-        }
-        if (sighting === 'elsewhere') return heldElsewhere(this.#place, other)
-        if (sighting === 'holder' || other.id < this.#announcement.id) return 'holder'
-        rivals++
-      }
-      if (rivals === 0) return undefined
+      const announcements = await listAnnouncements(this.#place)
+      const others = announcements.filter(({ id }) => id !== this.#announcement.id)
+      const sightings = await Promise.all(
+        others.map(async other => ({ other, seen: await lookAt(other, this.#place) })),
+      )
+      const living = sightings.filter(({ seen }) => seen !== 'dead')
+      for (const { other, seen } of sightings) if (seen === 'dead') await withdraw(other, this.#place)
+      if (living.length === 0) return undefined
+      const unreachable = living.find(({ seen }) => seen === 'elsewhere')
+      if (unreachable !== undefined) return heldElsewhere(this.#place, unreachable.other)
+      if (living.some(({ other, seen }) => seen === 'holder' || other.id < this.#announcement.id)) return 'holder'
       await delay(LOOK_AGAIN_MS)
     }
   }
 
   async #serve(): Promise<void> {
-    const beats = setInterval(() => void this.#beat(), BEAT_MS)
+    const beats = setInterval(() => {
+      // A supervisor that cannot look after its files must not go on.
+      this.#beat().catch(() => {
+        this.#end('lost')
+      })
+    }, BEAT_MS)
     const logChecks = setInterval(() => {
       boundLog(this.#place.logFile)
     }, LOG_CHECK_MS)
+    this.#starting()
+    await sweep(this.#place)
     boundLog(this.#place.logFile)
     await stopOrphan(this.#place, () => {
       this.#starting(this.#progress + 1)

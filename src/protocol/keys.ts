@@ -32,6 +32,8 @@ export function laneKeys(lane: Lane) {
     workers: `${tag}:workers`,
     /** Sorted set: workers declared dead, scored by the time (ms) at which their records may be deleted. */
     dead: `${tag}:dead`,
+    /** Sorted set: claims that have ended, scored by when the janitor stops looking into them (ms). */
+    retired: `${tag}:retired`,
     /** Hash: quarantined tasks by `<job>:<index>`, each with its evidence and its chunk. */
     quarantine: `${tag}:quarantine`,
     /** List: elements that no reader understood, newest first, at most 100. */

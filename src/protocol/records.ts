@@ -43,8 +43,17 @@ export interface PartRecord extends PartFields {
   readonly released: number
   /** Measured nanoseconds a task; 0 before the first commit. */
   readonly pace: number
+  /** How far an ordered consumer has come: everything before it is used and released. */
+  readonly cursor: number
   /** How far an ordered reduction has come, and what it has; undefined before its first checkpoint. */
   readonly checkpoint: { readonly cursor: number; readonly accumulator: Buffer } | undefined
+}
+
+/** What changes in a part while it runs. */
+export interface PartCounters
+  extends Pick<PartRecord, 'incarnation' | 'collector' | 'state' | 'submitted' | 'complete' | 'settled' | 'failed' | 'waiting' | 'pace'> {
+  /** Tasks that wait for a retry. */
+  readonly delayed: number
 }
 
 /** The fields and values that `submit` stores when it creates a part. */
@@ -87,6 +96,7 @@ export function decodePartRecord(fields: ReadonlyMap<string, Buffer>): PartRecor
     failed: count('failed'),
     released: count('released'),
     pace: count('pace'),
+    cursor: count('cursor'),
     checkpoint: accumulator === undefined ? undefined : { cursor: count('cursor'), accumulator },
   }
 }

@@ -49,8 +49,30 @@ export interface ResultsMessage {
   /** Measured nanoseconds a task in the committed chunks; 0 when unknown. */
   readonly paceNs: number
   readonly runs: readonly Run[]
-  /** Fields of the results Hash that were too large to travel in the message. */
-  readonly unread: readonly string[]
+  /** Runs that were too large to travel in the message. */
+  readonly unread: readonly UnreadRun[]
+}
+
+/** A run of which all is known but its bytes, which are in the results Hash. */
+export interface UnreadRun {
+  readonly first: number
+  readonly count: number
+  readonly kind: RunKind
+  /** Length of its value in the Hash. */
+  readonly valueBytes: number
+}
+
+/** A thread has written its answer to a broadcast into the broadcast's Hash, under `field`. */
+export interface AnsweredMessage {
+  readonly type: 'answered'
+  readonly broadcast: string
+  /** `<worker>/<thread>` */
+  readonly field: string
+}
+
+/** What a thread publishes to the reply channel of a broadcast when its answer is in the Hash. */
+export function encodeAnswered(broadcast: string, field: string): Buffer {
+  return Buffer.from(`answered ${broadcast} ${field}\n`)
 }
 
 /** Another process attached to the job, or the job was cancelled from elsewhere. */
@@ -61,20 +83,21 @@ export interface JobMessage {
 }
 
 /** @throws {MalformedDataError} when the message is none that a collector knows. */
-export function decodeCollectorMessage(message: Buffer): ResultsMessage | JobMessage {
+export function decodeCollectorMessage(message: Buffer): ResultsMessage | JobMessage | AnsweredMessage {
   const end = lineEnd(message, 0)
   const [type, job = '', incarnation = '', settled, pace] = message.toString('utf8', 0, end).split(' ')
   if (type === 'replaced' || type === 'cancelled') return { type, job, incarnation }
+  if (type === 'answered') return { type, broadcast: job, field: incarnation }
   if (type !== 'results') throw malformedMessage()
   const runs: Run[] = []
-  const unread: string[] = []
+  const unread: UnreadRun[] = []
   let offset = end + 1
   while (offset < message.length) {
     const stop = lineEnd(message, offset)
-    const [field = '', size = ''] = message.toString('latin1', offset, stop).split(' ')
+    const [field = '', size = '', count, kind = '', valueBytes] = message.toString('latin1', offset, stop).split(' ')
     offset = stop + 1
     if (size === '-') {
-      unread.push(field)
+      unread.push(unreadRun(field, count, kind, valueBytes))
       continue
     }
     const bytes = Number(size)
@@ -83,6 +106,14 @@ export function decodeCollectorMessage(message: Buffer): ResultsMessage | JobMes
     offset += bytes
   }
   return { type, job, incarnation, settled: Number(settled), paceNs: Number(pace), runs, unread }
+}
+
+/** @throws {MalformedDataError} unless the words are those of a run in the results Hash. */
+export function unreadRun(field: string, count: unknown, kind: string, valueBytes: unknown): UnreadRun {
+  const run = { first: Number(field), count: Number(count), valueBytes: Number(valueBytes) }
+  const valid = field !== '' && Number.isSafeInteger(run.first) && run.first >= 0 && Number.isSafeInteger(run.count) && run.count > 0
+  if (!valid || !(run.valueBytes > 0) || (kind !== 'values' && kind !== 'partial' && kind !== 'failure')) throw malformedMessage()
+  return { ...run, kind }
 }
 
 function lineEnd(message: Buffer, from: number): number {

@@ -1,16 +1,22 @@
-import { claimKey, codeKeys, collectorChannel, controlChannel, laneKeys, partKeys, workerKeys } from '../protocol/keys.ts'
+import { encodeControl } from '../protocol/control.ts'
+import type { ControlMessage } from '../protocol/control.ts'
+import { broadcastKey, claimKey, codeKeys, collectorChannel, controlChannel, laneKeys, partKeys, workerKeys } from '../protocol/keys.ts'
 import type { Lane } from '../protocol/keys.ts'
 import { decodePartRecord, partFieldArguments } from '../protocol/records.ts'
-import type { PartFields, PartRecord } from '../protocol/records.ts'
-import { encodeRunValue } from '../protocol/run.ts'
+import type { PartCounters, PartFields, PartRecord } from '../protocol/records.ts'
+import { encodeAnswered, encodeRunValue } from '../protocol/run.ts'
 import type { Run } from '../protocol/run.ts'
+import { answer } from '../protocol/scripts/answer.ts'
 import { carryOver } from '../protocol/scripts/carry-over.ts'
 import { claim } from '../protocol/scripts/claim.ts'
 import { attach, drop, park, release, renewDriver } from '../protocol/scripts/collect.ts'
+import { forget } from '../protocol/scripts/forget.ts'
 import { giveBack } from '../protocol/scripts/give-back.ts'
 import { bury, declareDead, enroll, heartbeat, leave, register, retireClaim } from '../protocol/scripts/membership.ts'
 import { peekClaim } from '../protocol/scripts/peek-claim.ts'
 import { promote } from '../protocol/scripts/promote.ts'
+import { noteQuarantine } from '../protocol/scripts/quarantine.ts'
+import { scanResults } from '../protocol/scripts/scan-results.ts'
 import { settle } from '../protocol/scripts/settle.ts'
 import { split } from '../protocol/scripts/split.ts'
 import { submit } from '../protocol/scripts/submit.ts'
@@ -34,6 +40,14 @@ export interface Retry {
 export interface PartName {
   readonly job: string
   readonly incarnation: string
+}
+
+interface GiveBackArguments {
+  readonly worker: string
+  readonly reason: 'uncharged' | 'death'
+  readonly maxDeaths: number
+  readonly failure: Buffer | string
+  readonly evidence: string
 }
 
 /** The largest results that travel inside a notification; larger ones are read from the Hash. */
@@ -66,11 +80,16 @@ export class LaneStore {
     readonly to: number
     readonly complete: boolean
     readonly elements: readonly Buffer[]
+    /** How many of the tasks come without chunks, because their results are collected already. */
+    readonly skipped: number
     readonly driverLeaseMs: number
     /** The part's record, when this call may create it. */
     readonly create?: PartFields | undefined
+    /** The encoded shared value, which goes along with `create`. */
+    readonly shared?: Buffer | undefined
   }) {
     const fields = batch.create === undefined ? [] : partFieldArguments(batch.create)
+    const shared = batch.create === undefined || batch.shared === undefined ? [] : [batch.shared]
     return runScript(this.client, submit, {
       keys: { ...this.#partKeys(part.job), ...this.#codeKeys(part.hash), ...this.keys },
       args: {
@@ -79,12 +98,14 @@ export class LaneStore {
         collector: part.collector,
         from: batch.from,
         to: batch.to,
+        skipped: batch.skipped,
         complete: batch.complete ? 1 : 0,
         driverLeaseMs: batch.driverLeaseMs,
-        control: controlChannel(this.lane.namespace, this.lane.queue),
+        control: this.#control(),
         fieldCount: fields.length,
+        sharedCount: shared.length,
       },
-      moreArgs: [...fields, ...batch.elements],
+      moreArgs: [...fields, ...shared, ...batch.elements],
     })
   }
 
@@ -104,10 +125,50 @@ export class LaneStore {
     return record.size === 0 ? undefined : decodePartRecord(record)
   }
 
+  /** The counters of a part that move, without what may be large; undefined when Redis knows no such job. */
+  async readCounters(job: string): Promise<PartCounters | undefined> {
+    const { part, delayed } = partKeys(this.lane, job)
+    const [[incarnation, collector, state, submitted, complete, settled, failed, waiting, pace], delayedChunks] = await Promise.all([
+      this.client.hmget(part, 'incarnation', 'collector', 'state', 'submitted', 'complete', 'settled', 'failed', 'waiting', 'pace'),
+      this.client.zcard(delayed),
+    ])
+    if (incarnation == null) return undefined
+    return {
+      incarnation,
+      collector: collector ?? '',
+      state: state === 'parked' || state === 'cancelled' ? state : 'open',
+      submitted: Number(submitted ?? 0),
+      complete: complete === '1',
+      settled: Number(settled ?? 0),
+      failed: Number(failed ?? 0),
+      waiting: Math.max(0, Number(waiting ?? 0)),
+      pace: Number(pace ?? 0),
+      delayed: delayedChunks,
+    }
+  }
+
+  /** Which runs are in the results Hash: one step of a scan, begun and ended by the cursor '0'. */
+  scanResults(job: string, cursor: string) {
+    return runScript(this.client, scanResults, { keys: { results: partKeys(this.lane, job).results }, args: { cursor, count: 256 } })
+  }
+
+  /** The values of fields of the results Hash; null for those that are gone. */
+  readResults(job: string, fields: readonly string[]): Promise<(Buffer | null)[]> {
+    return this.client.hmgetBuffer(partKeys(this.lane, job).results, ...fields)
+  }
+
+  /** Says something to all workers of the queue, and resolves with how many listened (on this node, in Cluster). */
+  publishControl(message: ControlMessage): Promise<number> {
+    return this.client.publish(this.#control(), encodeControl(message))
+  }
+
   release(part: PartName & { readonly collector: string }, released: {
-    readonly fields: readonly string[]
-    readonly tasks: number
-    readonly checkpoint?: { readonly cursor: number; readonly accumulator: Buffer } | undefined
+    /** Runs by the first of their tasks. */
+    readonly runs: readonly { readonly first: number; readonly count: number }[]
+    /** How far an ordered consumer is. */
+    readonly cursor?: number | undefined
+    /** What it has reduced up to there. */
+    readonly accumulator?: Buffer | undefined
   }) {
     const { part: partKey, results } = partKeys(this.lane, part.job)
     return runScript(this.client, release, {
@@ -115,11 +176,10 @@ export class LaneStore {
       args: {
         incarnation: part.incarnation,
         collector: part.collector,
-        tasks: released.tasks,
-        cursor: released.checkpoint?.cursor ?? -1,
-        accumulator: released.checkpoint?.accumulator ?? '',
+        cursor: released.cursor ?? -1,
+        accumulator: released.accumulator ?? '',
       },
-      moreArgs: released.fields,
+      moreArgs: released.runs.flatMap(({ first, count }) => [first, count]),
     })
   }
 
@@ -127,7 +187,7 @@ export class LaneStore {
     return runScript(this.client, renewDriver, { keys: { driven: this.keys.driven }, args: { driverLeaseMs }, moreArgs: jobs })
   }
 
-  /** Forgets the job. With an empty `collector` it is a cancellation by somebody else, and leaves a mark for a minute. */
+  /** Forgets the job. With an empty `collector` it is a cancellation by somebody else, and leaves a mark for a minute; so does the end of a job that was attached to, for an hour. */
   drop(part: PartName & { readonly collector: string; readonly hash: string }) {
     return runScript(this.client, drop, {
       keys: { ...this.#partKeys(part.job), ...this.keys, ready: this.#codeKeys(part.hash).ready },
@@ -136,7 +196,7 @@ export class LaneStore {
         incarnation: part.incarnation,
         collector: part.collector,
         channelPrefix: this.#channelPrefix(),
-        tombstoneMs: 60_000,
+        tombstoneMs: part.collector === '' ? 60_000 : 3_600_000,
       },
     })
   }
@@ -153,10 +213,12 @@ export class LaneStore {
     readonly waitMs: number
     readonly mostChunks: number
     readonly mostBytes: number
+    /** How many chunks the thread holds in other claims. @default 0 */
+    readonly holding?: number
   }) {
     return runScript(this.client, claim, {
       keys: { ...this.#codeKeys(request.hash), ...this.keys, claim: claimKey(this.lane, request.claim), claims: workerKeys(this.lane, request.worker).claims },
-      args: { claim: request.claim, waitMs: request.waitMs, mostChunks: request.mostChunks, mostBytes: request.mostBytes },
+      args: { claim: request.claim, waitMs: request.waitMs, mostChunks: request.mostChunks, mostBytes: request.mostBytes, holding: request.holding ?? 0 },
       moreKeys: request.jobs.flatMap(job => {
         const { part, chunks } = partKeys(this.lane, job)
         return [part, chunks]
@@ -207,6 +269,14 @@ export class LaneStore {
     return this.#giveBack(job, hash, claimId, { ...death, reason: 'death' }, [])
   }
 
+  /**
+   * Staged → waiting: returns a job's chunks from the stage, which is a List that holds chunks like any claim; drops
+   * those of a job that is gone. At most 64 a call.
+   */
+  unstage(job: string, hash: string) {
+    return this.#giveBackFrom(codeKeys(this.lane, hash).stage, job, hash, { worker: '', reason: 'uncharged', failure: '', evidence: '', maxDeaths: 0 }, [])
+  }
+
   split(part: PartName & { readonly hash: string }, claimId: string, chunk: { readonly first: number; readonly attempt: number; readonly keep: number }) {
     return runScript(this.client, split, {
       keys: { ...this.#partKeys(part.job), ...this.#codeKeys(part.hash), ...this.keys, claim: claimKey(this.lane, claimId) },
@@ -222,9 +292,40 @@ export class LaneStore {
     })
   }
 
+  /** What a claim holds, oldest first, with payloads. For a claim of our own: it holds a batch. */
+  async readClaim(claimId: string): Promise<Buffer[]> {
+    return (await this.client.lrangeBuffer(claimKey(this.lane, claimId), 0, -1)).reverse()
+  }
+
+  /** The job's encoded shared value, or null when there is none. */
+  readShared(job: string): Promise<Buffer | null> {
+    return this.client.getBuffer(partKeys(this.lane, job).shared)
+  }
+
+  /** Stores a thread's answer to a broadcast under `field`, `<worker>/<thread>`, and tells whoever asked. */
+  answer(broadcast: string, field: string, reply: { readonly answer: Buffer; readonly keepMs: number; readonly replyChannel: string }) {
+    return runScript(this.client, answer, {
+      keys: { broadcast: broadcastKey(this.lane, broadcast) },
+      args: { thread: field, ...reply, message: encodeAnswered(broadcast, field) },
+    })
+  }
+
+  /** Keeps the evidence of a quarantined task whose failure is committed, with a chunk that would run it again. */
+  noteQuarantine(job: string, index: number, evidence: string, element: Buffer) {
+    return runScript(this.client, noteQuarantine, {
+      keys: { quarantine: this.keys.quarantine },
+      args: { task: `${job}:${index}`, evidence: Buffer.concat([Buffer.from(`${evidence}\n`), element]) },
+    })
+  }
+
   /** The header lines of what a claim holds, oldest first. */
   peekClaim(claimId: string) {
     return runScript(this.client, peekClaim, { keys: { claim: claimKey(this.lane, claimId) }, args: {} })
+  }
+
+  /** The header lines of what stands on a stage, oldest first, at most 256. */
+  peekStage(hash: string) {
+    return runScript(this.client, peekClaim, { keys: { claim: codeKeys(this.lane, hash).stage }, args: {} })
   }
 
   // Workers -----------------------------------------------------------------------------------------------------------
@@ -247,7 +348,7 @@ export class LaneStore {
 
   retireClaim(worker: string, claimId: string, hash: string) {
     return runScript(this.client, retireClaim, {
-      keys: { claim: claimKey(this.lane, claimId), claims: workerKeys(this.lane, worker).claims, waiting: codeKeys(this.lane, hash).waiting },
+      keys: { claim: claimKey(this.lane, claimId), claims: workerKeys(this.lane, worker).claims, waiting: codeKeys(this.lane, hash).waiting, retired: this.keys.retired },
       args: { claim: claimId },
     })
   }
@@ -275,6 +376,24 @@ export class LaneStore {
     })
   }
 
+  /** The ids of a worker's claims. */
+  claimsOf(worker: string): Promise<string[]> {
+    return this.client.smembers(workerKeys(this.lane, worker).claims)
+  }
+
+  /** The code hash that a job needs, or undefined when there is no such part or it is cancelled. */
+  async hashOf(job: string): Promise<string | undefined> {
+    return (await this.client.hget(partKeys(this.lane, job).part, 'hash')) ?? undefined
+  }
+
+  /** Forgets a job whose part is gone. */
+  forget(job: string, hash: string) {
+    return runScript(this.client, forget, {
+      keys: { ...this.#partKeys(job), ...this.keys, ready: codeKeys(this.lane, hash).ready },
+      args: { job },
+    })
+  }
+
   promote(job: string, hash: string) {
     return runScript(this.client, promote, { keys: { ...this.#partKeys(job), ...this.#codeKeys(hash), ...this.keys }, args: { job } })
   }
@@ -288,15 +407,13 @@ export class LaneStore {
 
   // -------------------------------------------------------------------------------------------------------------------
 
-  #giveBack(
-    job: string,
-    hash: string,
-    claimId: string,
-    args: { worker: string; reason: 'uncharged' | 'death'; maxDeaths: number; failure: Buffer | string; evidence: string },
-    kept: readonly string[],
-  ) {
+  #giveBack(job: string, hash: string, claimId: string, args: GiveBackArguments, kept: readonly string[]) {
+    return this.#giveBackFrom(claimKey(this.lane, claimId), job, hash, args, kept)
+  }
+
+  #giveBackFrom(list: string, job: string, hash: string, args: GiveBackArguments, kept: readonly string[]) {
     return runScript(this.client, giveBack, {
-      keys: { ...this.#partKeys(job), ...this.#codeKeys(hash), ...this.keys, claim: claimKey(this.lane, claimId) },
+      keys: { ...this.#partKeys(job), ...this.#codeKeys(hash), ...this.keys, claim: list },
       args: { job, channelPrefix: this.#channelPrefix(), ...args },
       moreArgs: kept,
     })

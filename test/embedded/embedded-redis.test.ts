@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { EmbeddedRedisError, UsageError } from '../../src/errors.ts'
@@ -37,7 +37,8 @@ describe('acquireEmbeddedRedis', { timeout: 60_000 }, () => {
       save: '3600 1 300 100 60 10000',
       'maxmemory-policy': 'noeviction',
     }
-    for (const [name, value] of Object.entries(expected)) expect([name, await configured(socketPath, name)]).toEqual([name, value])
+    for (const [name, value] of Object.entries(expected))
+      expect([name, await configured(socketPath, name)]).toEqual([name, value])
   })
 
   it('brings Redis back on the same socket with its data after kill -9', async () => {
@@ -121,6 +122,40 @@ describe('acquireEmbeddedRedis', { timeout: 60_000 }, () => {
     expect(await sandbox.announcements()).toHaveLength(1)
   })
 
+  it.each(['lost', 'starting', '1'])(
+    'finds the Redis of a killed supervisor though the pid file is of no use: %s',
+    async content => {
+      const holder = await sandbox.hold()
+      await ask(holder.socketPath, 'SET', 'kept', 'yes')
+      const orphan = await serverPid(holder.socketPath)
+      const { pidFile } = await sandbox.place()
+      holder.child.kill('SIGSTOP')
+      process.kill(await sandbox.supervisor(), 'SIGKILL')
+      if (content === 'lost') rmSync(pidFile)
+      else writeFileSync(pidFile, content)
+
+      const next = await sandbox.acquire()
+      expect(await ask(next.socketPath, 'GET', 'kept')).toBe('yes')
+      expect(await sandbox.servers()).not.toContain(orphan)
+      expect(await sandbox.servers()).toHaveLength(1)
+    },
+  )
+
+  it('sweeps away what supervisors left that were killed before they were announced, once it is old', async () => {
+    const place = await sandbox.place()
+    const socket = (id: string) => join(place.runFolder, `${place.hash}-${id}.sock`)
+    const draft = (id: string) => join(place.dataDir, `supervisor-${id}.json.new`)
+    const old = new Date(Date.now() - 120_000)
+    for (const file of [socket('00000000'), socket('00000001'), draft('00000000'), draft('00000001')])
+      writeFileSync(file, '')
+    for (const file of [socket('00000000'), draft('00000000')]) utimesSync(file, old, old)
+    await sandbox.acquire()
+    const left = [...readdirSync(place.runFolder), ...readdirSync(place.dataDir)].filter(name =>
+      name.includes('0000000'),
+    )
+    expect(left).toEqual([`${place.hash}-00000001.sock`, 'supervisor-00000001.json.new'])
+  })
+
   it('lets a client claim again by itself when the supervisor was killed', async () => {
     const redis = await sandbox.acquire()
     await ask(redis.socketPath, 'SET', 'kept', 'yes')
@@ -160,7 +195,12 @@ describe('acquireEmbeddedRedis', { timeout: 60_000 }, () => {
 
   it('starts beside announcements that nobody stands behind', async () => {
     const place = await sandbox.place()
-    const dead = { pid: 1, host: 'gone', hash: place.hash, controlPath: join(place.runFolder, `${place.hash}-00000000.sock`) }
+    const dead = {
+      pid: 1,
+      host: 'gone',
+      hash: place.hash,
+      controlPath: join(place.runFolder, `${place.hash}-00000000.sock`),
+    }
     writeFileSync(join(place.dataDir, 'supervisor-00000000.json'), JSON.stringify(dead))
     writeFileSync(join(place.dataDir, 'supervisor-00000001.json'), JSON.stringify({ ...dead, hash: 'copied' }))
     writeFileSync(join(place.dataDir, 'supervisor-00000002.json'), '{"pid":')
@@ -172,13 +212,21 @@ describe('acquireEmbeddedRedis', { timeout: 60_000 }, () => {
   it('refuses a folder whose supervisor lives out of reach', async () => {
     const place = await sandbox.place()
     const file = join(place.dataDir, 'supervisor-00000000.json')
-    const elsewhere = { pid: 4711, host: 'other-host', hash: place.hash, controlPath: join(place.runFolder, 'unseen.sock') }
+    const elsewhere = {
+      pid: 4711,
+      host: 'other-host',
+      hash: place.hash,
+      controlPath: join(place.runFolder, 'unseen.sock'),
+    }
+    writeFileSync(file, JSON.stringify(elsewhere))
     const beats = setInterval(() => {
-      writeFileSync(file, JSON.stringify(elsewhere))
-    }, 500)
-    const refusal = expect(sandbox.acquire()).rejects
-    await refusal.toThrow(/process 4711 on other-host/)
-    clearInterval(beats)
+      utimesSync(file, new Date(), new Date())
+    }, 200)
+    try {
+      await expect(sandbox.acquire()).rejects.toThrow(/process 4711 on other-host/)
+    } finally {
+      clearInterval(beats)
+    }
     expect(await sandbox.servers()).toEqual([])
   })
 
@@ -232,7 +280,9 @@ describe('acquireEmbeddedRedis', { timeout: 60_000 }, () => {
   })
 
   it('refuses a project folder that does not exist', async () => {
-    await expect(sandbox.acquire({ projectDir: join(sandbox.root, 'missing') })).rejects.toBeInstanceOf(EmbeddedRedisError)
+    await expect(sandbox.acquire({ projectDir: join(sandbox.root, 'missing') })).rejects.toBeInstanceOf(
+      EmbeddedRedisError,
+    )
   })
 
   async function expectStopped(): Promise<void> {

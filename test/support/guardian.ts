@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { Socket } from 'node:net'
 
 // A test process may end by a signal that no handler sees (vitest sends SIGKILL to one that hangs), so its children
 // cannot be left to an exit handler. This shell outlives it: when the pipe to its stdin closes, whichever way that
@@ -20,8 +21,8 @@ for folder in $folders; do rm -rf "$folder"; done
 
 const guardian = spawn('/bin/sh', ['-c', SCRIPT], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
 guardian.unref()
-// The types know it as a plain stream; under it is a socket, whose handle would keep the test process alive.
-if ('unref' in guardian.stdin && typeof guardian.stdin.unref === 'function') guardian.stdin.unref()
+// The types know a plain stream, but it is a socket, and its handle would keep the test process alive.
+if (guardian.stdin instanceof Socket) guardian.stdin.unref()
 
 /** Kills the process when this one ends, however it ends. */
 export function killWithThisProcess(pid: number): void {

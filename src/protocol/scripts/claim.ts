@@ -13,13 +13,13 @@ const word = oneOf('claimed', 'empty', 'undeclared', 'unenrolled')
  * find this claim, so it may not take anything; register first.
  *
  * A chunk that was in a process which died (`deaths` > 0) is only given to a thread that holds nothing else, so that
- * the next death is certainly its own.
+ * the next death is certainly its own. `holding` is how many chunks the thread holds in other claims.
  */
 export const claim = defineScript({
   name: 'claim',
   flags: ['allow-oom'],
   keys: ['claim', 'claims', 'stage', 'waiting', 'ready', 'lane', 'malformed'],
-  args: ['claim', 'waitMs', 'mostChunks', 'mostBytes'],
+  args: ['claim', 'waitMs', 'mostChunks', 'mostBytes', 'holding'],
   reply: reply => {
     const [first, jobs, elements] = array(reply)
     return { word: word(first), jobs: array(jobs ?? []).map(text), elements: array(elements ?? []).map(bytes) }
@@ -27,7 +27,7 @@ export const claim = defineScript({
   uses: [time, chunk, taking],
   lua: `
 if redis.call('SISMEMBER', claimsKey, claim) == 0 then return { 'unenrolled' } end
-local held = redis.call('LLEN', claimKey)
+local held = redis.call('LLEN', claimKey) + tonumber(holding)
 local taken, tasks, size = {}, 0, 0
 local function hold(chunk)
   redis.call('LPUSH', claimKey, chunk.element)

@@ -2,24 +2,29 @@ import { array, bytes, defineScript, number, oneOf } from '../script.ts'
 import { expiring, time } from './lua.ts'
 
 /**
- * Collected → released: deletes runs that the collector has used, and with \`cursor\` ≥ 0 stores how far the ordered
- * consumer is and its encoded accumulator in the same step, so that each result counts once in a sum even if the
- * driver dies right here. Only the job's collector may: a frozen one that comes back is 'replaced'.
- * `moreArgs`: fields of the results Hash, at most 1,000.
+ * Collected → released: deletes runs that the collector has used. With a `cursor` ≥ 0 it stores how far the ordered
+ * consumer is, and what it has reduced so far unless that is empty, in the same step, so that each result counts once
+ * in a sum even if the driver dies right here. Only the job's collector may: a frozen one that comes back is 'replaced'.
+ * `moreArgs`: per run its field in the results Hash and its tasks, at most 1,000 runs. Only what is still there counts
+ * as released, so that a call that is sent again after a lost reply counts nothing twice.
  */
 export const release = defineScript({
   name: 'release',
   flags: ['allow-oom'],
   keys: ['part', 'results'],
-  args: ['incarnation', 'collector', 'tasks', 'cursor', 'accumulator'],
+  args: ['incarnation', 'collector', 'cursor', 'accumulator'],
   reply: oneOf('released', 'replaced', 'gone'),
   lua: `
 local record = redis.call('HMGET', partKey, 'incarnation', 'collector')
 if record[1] ~= incarnation then return 'gone' end
 if record[2] ~= collector then return 'replaced' end
-if tonumber(cursor) >= 0 then redis.call('HSET', partKey, 'cursor', cursor, 'accumulator', accumulator) end
-if #ARGV >= moreArgsFrom then redis.call('HDEL', resultsKey, unpack(ARGV, moreArgsFrom)) end
-redis.call('HINCRBY', partKey, 'released', tasks)
+if tonumber(cursor) >= 0 then redis.call('HSET', partKey, 'cursor', cursor) end
+if accumulator ~= '' then redis.call('HSET', partKey, 'accumulator', accumulator) end
+local released = 0
+for i = moreArgsFrom, #ARGV, 2 do
+  released = released + redis.call('HDEL', resultsKey, ARGV[i]) * tonumber(ARGV[i + 1])
+end
+if released > 0 then redis.call('HINCRBY', partKey, 'released', string.format('%.0f', released)) end
 return 'released'
 `,
 })
@@ -39,18 +44,26 @@ export const attach = defineScript({
     for (let i = 0; i + 1 < flat.length; i += 2) record.set(bytes(flat[i]).toString(), bytes(flat[i + 1]))
     return record
   },
-  uses: [time],
+  uses: [time, expiring],
   lua: `
-local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'state', 'detached', 'priority')
+local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'state', 'detached', 'priority', 'complete',
+  'submitted', 'settled', 'keepMs')
 if not record[1] then return {} end
 if record[2] ~= collector then
   redis.call('PUBLISH', channelPrefix .. record[2], 'replaced ' .. job .. ' ' .. record[1] .. '\\n')
+  if record[3] ~= 'cancelled' then redis.call('HSET', partKey, 'attached', 1) end
 end
-redis.call('HSET', partKey, 'collector', collector)
+if record[3] ~= 'cancelled' then redis.call('HSET', partKey, 'collector', collector) end
 if record[3] == 'parked' then redis.call('HSET', partKey, 'state', 'open') end
 if record[3] ~= 'cancelled' then
-  for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey }) do redis.call('PERSIST', key) end
-  if record[4] ~= '1' then redis.call('ZADD', drivenKey, int(clock() + tonumber(driverLeaseMs)), job) end
+  local undriven = record[4] == '1' and record[6] == '1'
+  if undriven and tonumber(record[8] or 0) >= tonumber(record[7]) then
+    -- It has ended, so nothing else would give its keys an expiry again.
+    expireAll(record[9])
+  else
+    for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey }) do redis.call('PERSIST', key) end
+  end
+  if not undriven then redis.call('ZADD', drivenKey, int(clock() + tonumber(driverLeaseMs)), job) end
   if redis.call('EXISTS', chunksKey) == 1 and not redis.call('ZSCORE', readyKey, job) then
     redis.call('ZADD', readyKey, int(redis.call('HINCRBY', laneKey, 'turn', 1) - tonumber(record[5] or 0) * 1e12), job)
   end
@@ -106,7 +119,8 @@ return 'parked'
  * Ends a job: forgets everything about it. Chunks of it that are claimed or on the stage are dropped when they are
  * settled, since no part has their incarnation any more. With \`collector\` only that collector may; with an empty one
  * anybody (a cancellation from another process), and then the collector is told and a record that says
- * 'cancelled' stays for \`tombstoneMs\`.
+ * 'cancelled' stays for \`tombstoneMs\`. It stays too where somebody had attached to the job, so that a driver that was
+ * frozen meanwhile finds who replaced it, and does not take the job for lost and submit it anew.
  */
 export const drop = defineScript({
   name: 'drop',
@@ -115,8 +129,8 @@ export const drop = defineScript({
   args: ['job', 'incarnation', 'collector', 'channelPrefix', 'tombstoneMs'],
   reply: oneOf('dropped', 'replaced', 'gone'),
   lua: `
-local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'task')
-if not record[1] then
+local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'task', 'attached', 'state')
+if not record[1] or record[5] == 'cancelled' then
   redis.call('ZREM', jobsKey, job)
   return 'gone'
 end
@@ -127,9 +141,11 @@ redis.call('ZREM', jobsKey, job)
 redis.call('ZREM', drivenKey, job)
 redis.call('ZREM', dueKey, job)
 redis.call('ZREM', readyKey, job)
-if collector == '' then
+if collector == '' or record[4] then
   redis.call('HSET', partKey, 'incarnation', record[1], 'collector', record[2], 'task', record[3], 'state', 'cancelled')
   redis.call('PEXPIRE', partKey, tombstoneMs)
+end
+if collector == '' then
   redis.call('PUBLISH', channelPrefix .. record[2], 'cancelled ' .. job .. ' ' .. record[1] .. '\\n')
 end
 return 'dropped'

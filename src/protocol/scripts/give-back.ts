@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, offering, taking, time } from './lua.ts'
+import { chunk, expiring, offering, taking, time, together } from './lua.ts'
 
 const word = oneOf('returned', 'alive')
 
@@ -18,13 +18,13 @@ const word = oneOf('returned', 'alive')
 export const giveBack = defineScript({
   name: 'giveBack',
   flags: ['allow-oom'],
-  keys: ['claim', 'dead', 'part', 'chunks', 'results', 'quarantine', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
+  keys: ['claim', 'dead', 'part', 'chunks', 'results', 'delayed', 'shared', 'quarantine', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
   args: ['job', 'worker', 'reason', 'maxDeaths', 'channelPrefix', 'failure', 'evidence'],
   reply: reply => {
     const [first, returned, quarantined, left] = array(reply)
     return { word: word(first), returned: number(returned), quarantined: number(quarantined), left: number(left) }
   },
-  uses: [time, chunk, taking, offering],
+  uses: [time, chunk, taking, offering, expiring, together],
   lua: `
 if reason == 'death' and not redis.call('ZSCORE', deadKey, worker) then return { 'alive', 0, 0, 0 } end
 local kept = {}
@@ -81,6 +81,10 @@ if marked > 0 then redis.call('LREM', claimKey, 0, '') end
 if tasks > 0 then
   redis.call('HINCRBY', partKey, 'waiting', int(tasks))
   if record[2] == 'open' then offer(job) end
+end
+if tasks + quarantined > 0 then
+  expireTogether(chunksKey, resultsKey)
+  expireIfEnded()
 end
 return { 'returned', returned, quarantined, length - marked }
 `,

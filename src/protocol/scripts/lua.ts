@@ -13,14 +13,22 @@ end
 `
 
 /**
- * `parse(element)`: the header of a chunk as a table, or nil. `write(chunk, first, count, deaths)`: the same chunk with
- * another window or history; the payload is the whole original, since \`base\` says where it starts.
+ * `parse(element)`: the header of a chunk as a table, or nil. It accepts nothing that `parseHeader` does not: a chunk
+ * that a script takes for good and a thread for garbage would go round for ever. `write(chunk, first, count, deaths)`:
+ * the same chunk with another window or history; the payload is the whole original, since `base` says where it starts.
  */
 export const chunk = `
+local kinds = { pack = true, range = true }
+local flagWords = { plain = true, shared = true, reduce = true, both = true }
 local function parse(element)
   local job, incarnation, first, count, base, attempt, deaths, kind, flags, task, at = string.match(element,
-    '^(%S+) (%w+) (%d+) (%d+) (%d+) (%d+) (%d+) (%a+) (%a+) (%C+)\\n()')
-  if not job then return nil end
+    '^([%w._:%-]+) (%w+) (%d+) (%d+) (%d+) (%d+) (%d+) (%a+) (%a+) (%C+)\\n()')
+  if not job or at > 1025 or not kinds[kind] or not flagWords[flags] then return nil end
+  if #job > 200 or #incarnation > 64 or #first > 15 or #count > 15 or #base > 15 or #attempt > 9 or #deaths > 9 then return nil end
+  if tonumber(count) == 0 or tonumber(base) > tonumber(first) then return nil end
+  -- U+0080 to U+009F are controls too; 400 characters may be more bytes.
+  if string.find(task, '\\194[\\128-\\159]') then return nil end
+  if #task > 400 and select(2, string.gsub(task, '[^\\128-\\191]', '')) > 400 then return nil end
   return { job = job, incarnation = incarnation, first = tonumber(first), count = tonumber(count), base = base,
     attempt = tonumber(attempt), deaths = tonumber(deaths), kind = kind, flags = flags, task = task, at = at, element = element }
 end
@@ -34,7 +42,8 @@ end
  * `chunkSize(part, slots)`: how many tasks a thread should take at once, from the part's measured pace (ns a task) and
  * its waiting tasks. Guided self-scheduling (Polychronopoulos & Kuck, 1987): a share of what is left, so that the tail
  * is fine-grained, between half a millisecond and twenty of work. An unmeasured part gives one task, so that the first
- * tasks spread over all threads.
+ * tasks spread over all threads. Never more than two thirds of 65,535, which a thread counts up to: a claim may become
+ * half as large again, since `take` does not cut what is only a little too large.
  * `take(chunksKey, want)`: the next chunk of a List, cut to `want` tasks, or nil. Uses `malformedKey`.
  */
 export const taking = `
@@ -44,7 +53,7 @@ local function chunkSize(partKey, slots)
   if pace <= 0 then return 1 end
   local most = math.max(1, math.floor(2e7 / pace))
   local least = math.max(1, math.floor(5e5 / pace))
-  return math.min(math.max(math.min(most, math.ceil(waiting / (2 * slots))), math.min(least, most)), 65535)
+  return math.min(math.max(math.min(most, math.ceil(waiting / (2 * slots))), math.min(least, most)), 43690)
 end
 local function take(chunksKey, want)
   for _ = 1, 16 do
@@ -102,10 +111,40 @@ end
 `
 
 /**
- * `expireAll(ms)`: gives every key of a part the same expiry. Uses `partKey chunksKey resultsKey delayedKey sharedKey`.
+ * `expireAll(ms)`: gives every key of a part the same expiry. `expireIfEnded()`: does so when a detached part has
+ * settled everything. Use `partKey chunksKey resultsKey delayedKey sharedKey`.
  */
 export const expiring = `
 local function expireAll(ms)
   for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey }) do redis.call('PEXPIRE', key, ms) end
+end
+local function expireIfEnded()
+  local ending = redis.call('HMGET', partKey, 'complete', 'detached', 'submitted', 'settled', 'keepMs')
+  if ending[1] == '1' and ending[2] == '1' and tonumber(ending[4] or 0) >= tonumber(ending[3]) then expireAll(ending[5]) end
+end
+`
+
+/**
+ * `expireTogether(key …)`: a List or Hash that came to be after its part got an expiry (it is parked, or has ended)
+ * gets the same one, else it would outlive the part for ever. Uses `partKey`.
+ */
+export const together = `
+local function expireTogether(...)
+  local at = redis.call('PEXPIRETIME', partKey)
+  if at < 0 then return end
+  for _, key in ipairs({ ... }) do redis.call('PEXPIREAT', key, int(at)) end
+end
+`
+
+/**
+ * `retire(claim)`: notes a claim that has ended, for half an hour. A `BLMOVE` that was held up on its way (a partition,
+ * a stalled proxy) may still put a chunk into it, and no worker looks there any more: the janitor does. Uses `retiredKey`.
+ */
+export const retiring = `
+local function retire(claim)
+  local now = clock()
+  redis.call('ZREMRANGEBYSCORE', retiredKey, '-inf', int(now))
+  redis.call('ZADD', retiredKey, int(now + 1800000), claim)
+  redis.call('PEXPIRE', retiredKey, 1800000)
 end
 `

@@ -1,5 +1,5 @@
 import { array, defineScript, oneOf, text } from '../script.ts'
-import { time } from './lua.ts'
+import { retiring, time } from './lua.ts'
 
 /** A worker joins, or says anew who it is and which claims it has (`moreArgs`). Others hear of it on the control channel. */
 export const register = defineScript({
@@ -61,28 +61,36 @@ return 'enrolled'
 export const retireClaim = defineScript({
   name: 'retireClaim',
   flags: ['allow-oom'],
-  keys: ['claim', 'claims', 'waiting'],
+  keys: ['claim', 'claims', 'waiting', 'retired'],
   args: ['claim'],
   reply: oneOf('retired', 'held'),
+  uses: [time, retiring],
   lua: `
 redis.call('ZREM', waitingKey, claim)
 if redis.call('EXISTS', claimKey) == 1 then return 'held' end
-redis.call('SREM', claimsKey, claim)
+if redis.call('SREM', claimsKey, claim) == 1 then retire(claim) end
 return 'retired'
 `,
 })
 
-/** A worker that has given everything back leaves. 'held': some claim (`moreKeys`) still holds chunks. */
+/**
+ * A worker that has given everything back leaves. 'held': some claim (`moreKeys`) still holds chunks, or it has more
+ * claims than those named, whose contents no reaper would find any more.
+ */
 export const leave = defineScript({
   name: 'leave',
   flags: ['allow-oom'],
-  keys: ['workers', 'dead', 'worker', 'claims'],
+  keys: ['workers', 'dead', 'worker', 'claims', 'retired'],
   args: ['worker', 'control'],
   reply: oneOf('left', 'held'),
+  uses: [time, retiring],
   lua: `
+local claims = redis.call('SMEMBERS', claimsKey)
+if #claims > #KEYS - moreKeysFrom + 1 then return 'held' end
 for i = moreKeysFrom, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then return 'held' end
 end
+for _, claim in ipairs(claims) do retire(claim) end
 redis.call('ZREM', workersKey, worker)
 redis.call('ZREM', deadKey, worker)
 redis.call('DEL', workerKey, claimsKey)
@@ -92,7 +100,9 @@ return 'left'
 })
 
 /**
- * Live → dead: declares workers dead whose lease has lapsed, and lists all that are dead and not yet buried, at most 16.
+ * Live → dead: declares workers dead whose lease has lapsed, at most 64 a call, and lists those that are dead and not
+ * yet buried: the 64 oldest, which may be buried, and the 64 newest, so that a mass death is not worked off one lease
+ * at a time. Every worker runs a reaper: one that comes within a twelfth of a lease of another has nothing to do.
  *
  * The grace: a stall of Redis (down, loading, paused) keeps workers from renewing, so nobody is declared dead before
  * this script has run without a gap of more than a third of a lease for one whole lease.
@@ -107,16 +117,22 @@ export const declareDead = defineScript({
   lua: `
 local now, lease = clock(), tonumber(leaseMs)
 local record = redis.call('HMGET', laneKey, 'reapedAt', 'reapingSince')
-local since = tonumber(record[2] or now)
-if now - tonumber(record[1] or 0) > lease / 3 then since = now end
+local since, gap = tonumber(record[2] or now), now - tonumber(record[1] or 0)
+if gap >= 0 and gap < lease / 12 then return {} end
+-- A clock that was set back (a restore elsewhere) is a stall as well.
+if gap < 0 or gap > lease / 3 then since = now end
 redis.call('HSET', laneKey, 'reapedAt', int(now), 'reapingSince', int(since))
 if now - since >= lease then
-  for _, worker in ipairs(redis.call('ZRANGE', workersKey, '-inf', '(' .. int(now), 'BYSCORE', 'LIMIT', 0, 16)) do
+  for _, worker in ipairs(redis.call('ZRANGE', workersKey, '-inf', '(' .. int(now), 'BYSCORE', 'LIMIT', 0, 64)) do
     redis.call('ZREM', workersKey, worker)
     redis.call('ZADD', deadKey, int(now + lease), worker)
   end
 end
-return redis.call('ZRANGE', deadKey, 0, 15)
+local dead, all = redis.call('ZRANGE', deadKey, 0, 63), redis.call('ZCARD', deadKey)
+if all > 64 then
+  for _, worker in ipairs(redis.call('ZRANGE', deadKey, math.max(64, all - 64), -1)) do dead[#dead + 1] = worker end
+end
+return dead
 `,
 })
 
@@ -127,10 +143,10 @@ return redis.call('ZRANGE', deadKey, 0, 15)
 export const bury = defineScript({
   name: 'bury',
   flags: ['allow-oom'],
-  keys: ['dead', 'worker', 'claims'],
+  keys: ['dead', 'worker', 'claims', 'retired'],
   args: ['worker'],
   reply: oneOf('buried', 'waiting', 'held', 'gone'),
-  uses: [time],
+  uses: [time, retiring],
   lua: `
 local till = redis.call('ZSCORE', deadKey, worker)
 if not till then return 'gone' end
@@ -138,6 +154,7 @@ if tonumber(till) > clock() then return 'waiting' end
 for i = moreKeysFrom, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then return 'held' end
 end
+for _, claim in ipairs(redis.call('SMEMBERS', claimsKey)) do retire(claim) end
 redis.call('ZREM', deadKey, worker)
 redis.call('DEL', workerKey, claimsKey)
 return 'buried'

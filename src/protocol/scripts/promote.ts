@@ -1,15 +1,23 @@
 import { defineScript, number } from '../script.ts'
-import { chunk, offering, taking, time } from './lua.ts'
+import { chunk, offering, taking, time, together } from './lua.ts'
 
-/** Delayed → waiting: puts a part's due retries first in line, at most 128 a call. Replies how many. */
+/**
+ * Delayed → waiting: puts a part's due retries first in line, at most 128 a call. Replies how many. Of a part that is
+ * gone it forgets them.
+ */
 export const promote = defineScript({
   name: 'promote',
   flags: ['allow-oom'],
   keys: ['part', 'chunks', 'delayed', 'due', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
   args: ['job'],
   reply: number,
-  uses: [time, chunk, taking, offering],
+  uses: [time, chunk, taking, offering, together],
   lua: `
+if redis.call('EXISTS', partKey) == 0 then
+  redis.call('UNLINK', delayedKey)
+  redis.call('ZREM', dueKey, job)
+  return 0
+end
 local elements = redis.call('ZRANGE', delayedKey, '-inf', int(clock()), 'BYSCORE', 'LIMIT', 0, 128)
 if #elements > 0 then
   local tasks = 0
@@ -18,11 +26,15 @@ if #elements > 0 then
     if chunk then
       redis.call('RPUSH', chunksKey, elements[i])
       tasks = tasks + chunk.count
+    else
+      redis.call('LPUSH', malformedKey, string.sub(elements[i], 1, 4096))
+      redis.call('LTRIM', malformedKey, 0, 99)
     end
     redis.call('ZREM', delayedKey, elements[i])
   end
   redis.call('HINCRBY', partKey, 'waiting', int(tasks))
   if redis.call('HGET', partKey, 'state') == 'open' then offer(job) end
+  expireTogether(chunksKey)
 end
 local next = redis.call('ZRANGE', delayedKey, 0, 0, 'WITHSCORES')
 if next[2] then redis.call('ZADD', dueKey, next[2], job) else redis.call('ZREM', dueKey, job) end

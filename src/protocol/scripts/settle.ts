@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, expiring, offering, taking, time } from './lua.ts'
+import { chunk, expiring, offering, taking, time, together } from './lua.ts'
 
 const word = oneOf('committed', 'discarded', 'fenced')
 
@@ -12,7 +12,8 @@ const word = oneOf('committed', 'discarded', 'fenced')
  * reply that was lost, 'fenced' means settled: either this call's first sending did it, or somebody else owns the
  * tasks. 'discarded': the job was cancelled or created anew; the claim is released, nothing else is written.
  *
- * `moreArgs`: per chunk `first attempt done`; per run `first count kind value`; per retry `delayMs element`.
+ * `moreArgs`: per chunk `first attempt done`; per run `first count kind value`; per retry `delayMs element`, where 0 is
+ * first in line at once.
  */
 export const settle = defineScript({
   name: 'settle',
@@ -23,7 +24,7 @@ export const settle = defineScript({
     const [first, settled] = array(reply)
     return { word: word(first), settled: number(settled) }
   },
-  uses: [time, chunk, taking, offering, expiring],
+  uses: [time, chunk, taking, offering, expiring, together],
   lua: `
 local at = moreArgsFrom
 local wanted, missing = {}, tonumber(chunkCount)
@@ -40,7 +41,8 @@ for i = 1, length do
   local chunk = parse(element)
   local done = chunk and chunk.job == job and chunk.incarnation == incarnation
     and wanted[int(chunk.first) .. ' ' .. chunk.attempt]
-  if done then
+  -- More done than there is: the claim holds another, shorter chunk of this name.
+  if done and done <= chunk.count then
     chunk.index, chunk.done = -i, done
     found[#found + 1] = chunk
     missing = missing - 1
@@ -75,21 +77,27 @@ for _ = 1, tonumber(runCount) do
   if inline <= tonumber(inlineBytes) then
     message[#message + 1] = first .. ' ' .. #value .. '\\n' .. value
   else
-    message[#message + 1] = first .. ' -\\n'
+    message[#message + 1] = first .. ' - ' .. count .. ' ' .. kind .. ' ' .. #value .. '\\n'
   end
 end
 local total = redis.call('HINCRBY', partKey, 'settled', int(settled))
 if failed > 0 then redis.call('HINCRBY', partKey, 'failed', int(failed)) end
 if tonumber(pace) > 0 then redis.call('HSET', partKey, 'pace', pace) end
 
+local returned = 0
 for _ = 1, tonumber(retryCount) do
-  local due = int(clock() + tonumber(ARGV[at]))
-  redis.call('ZADD', delayedKey, due, ARGV[at + 1])
-  redis.call('ZADD', dueKey, 'LT', due, job)
+  local delay, element = tonumber(ARGV[at]), ARGV[at + 1]
+  if delay > 0 then
+    local due = int(clock() + delay)
+    redis.call('ZADD', delayedKey, due, element)
+    redis.call('ZADD', dueKey, 'LT', due, job)
+  else
+    redis.call('RPUSH', chunksKey, element)
+    returned = returned + parse(element).count
+  end
   at = at + 2
 end
 
-local returned = 0
 for i = #found, 1, -1 do
   local chunk = found[i]
   if chunk.count > chunk.done then
@@ -106,8 +114,8 @@ if settled > 0 then
   redis.call('PUBLISH', channelPrefix .. record[3],
     'results ' .. job .. ' ' .. incarnation .. ' ' .. int(total) .. ' ' .. pace .. '\\n' .. table.concat(message))
 end
-local ending = redis.call('HMGET', partKey, 'complete', 'submitted', 'detached', 'keepMs')
-if ending[1] == '1' and ending[3] == '1' and tonumber(ending[2]) == total then expireAll(ending[4]) end
+expireTogether(chunksKey, resultsKey, delayedKey)
+expireIfEnded()
 return { 'committed', int(total) }
 `,
 })

@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, offering, taking, time } from './lua.ts'
+import { chunk, offering, taking, time, together } from './lua.ts'
 
 const word = oneOf('split', 'gone')
 
@@ -17,7 +17,7 @@ export const split = defineScript({
     const [first, tasks] = array(reply)
     return { word: word(first), tasks: number(tasks) }
   },
-  uses: [time, chunk, taking, offering],
+  uses: [time, chunk, taking, offering, together],
   lua: `
 for i = 1, redis.call('LLEN', claimKey) do
   local chunk = parse(redis.call('LINDEX', claimKey, -i))
@@ -31,6 +31,7 @@ for i = 1, redis.call('LLEN', claimKey) do
       redis.call('RPUSH', chunksKey, write(chunk, chunk.first + chunk.count - rest, rest))
       redis.call('HINCRBY', partKey, 'waiting', int(rest))
       if record[2] == 'open' then offer(job) end
+      expireTogether(chunksKey)
     end
     return { 'split', int(rest) }
   end

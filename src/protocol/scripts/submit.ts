@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, offering, taking, time } from './lua.ts'
+import { chunk, expiring, offering, taking, time } from './lua.ts'
 
 const word = oneOf('submitted', 'conflict', 'replaced', 'parked', 'ended', 'gone', 'out of step')
 
@@ -9,45 +9,63 @@ const word = oneOf('submitted', 'conflict', 'replaced', 'parked', 'ended', 'gone
  * Inserts only where the incarnation, the collector and the `submitted` cursor all match, so a re-sent or delayed
  * batch inserts nothing twice: it gets 'out of step' with the true cursor. 'conflict': a part of another incarnation
  * has this id. 'gone': there is no part (Redis lost it). 'parked': the driver's lease had lapsed; attach again.
+ * A record that says 'cancelled' is no obstacle to a job that starts anew under the same id.
+ * `skipped` of the tasks from `from` to `to` come without chunks, because the collector has their results already: what
+ * it submits again after Redis lost them. They count as settled.
+ * `moreArgs`: the record's fields, then (if `sharedCount` is 1) the shared value, then the chunks.
  * Not allow-oom: this is the one script that a full Redis refuses.
  */
 export const submit = defineScript({
   name: 'submit',
-  keys: ['part', 'chunks', 'ready', 'stage', 'waiting', 'lane', 'jobs', 'driven', 'malformed'],
-  args: ['job', 'incarnation', 'collector', 'from', 'to', 'complete', 'driverLeaseMs', 'control', 'fieldCount'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'ready', 'stage', 'waiting', 'lane', 'jobs', 'driven', 'malformed'],
+  args: ['job', 'incarnation', 'collector', 'from', 'to', 'skipped', 'complete', 'driverLeaseMs', 'control', 'fieldCount', 'sharedCount'],
   reply: reply => {
     const [first, cursor] = array(reply)
     return { word: word(first), submitted: number(cursor) }
   },
-  uses: [time, chunk, taking, offering],
+  uses: [time, chunk, taking, offering, expiring],
   lua: `
 local fieldsTo = moreArgsFrom + tonumber(fieldCount) - 1
 local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'submitted', 'state', 'detached')
+-- What is left of a cancelled job has no cursor.
+local cursor = record[3] or '0'
 local created = false
+if record[4] == 'cancelled' and record[1] ~= incarnation and fieldsTo >= moreArgsFrom then
+  redis.call('DEL', partKey)
+  record = {}
+end
 if not record[1] then
   if fieldsTo < moreArgsFrom then return { 'gone', 0 } end
   if from ~= '0' then return { 'out of step', 0 } end
   redis.call('HSET', partKey, 'incarnation', incarnation, 'collector', collector, 'submitted', 0, 'state', 'open',
     unpack(ARGV, moreArgsFrom, fieldsTo))
   redis.call('ZADD', jobsKey, int(clock()), job)
-  if redis.call('HGET', partKey, 'detached') ~= '1' then
-    redis.call('ZADD', drivenKey, int(clock() + tonumber(driverLeaseMs)), job)
-  end
+  redis.call('ZADD', drivenKey, int(clock() + tonumber(driverLeaseMs)), job)
+  if sharedCount == '1' then redis.call('SET', sharedKey, ARGV[fieldsTo + 1]) end
   created = true
 else
-  if record[1] ~= incarnation then return { 'conflict', record[3] } end
-  if record[2] ~= collector then return { 'replaced', record[3] } end
-  if record[4] == 'parked' then return { 'parked', record[3] } end
-  if record[4] ~= 'open' then return { 'ended', record[3] } end
-  if record[3] ~= from then return { 'out of step', record[3] } end
+  if record[1] ~= incarnation then return { 'conflict', cursor } end
+  if record[2] ~= collector then return { 'replaced', cursor } end
+  if record[4] == 'parked' then return { 'parked', cursor } end
+  if record[4] ~= 'open' then return { 'ended', cursor } end
+  if cursor ~= from then return { 'out of step', cursor } end
 end
-local tasks = tonumber(to) - tonumber(from)
-for i = fieldsTo + 1, #ARGV do redis.call('LPUSH', chunksKey, ARGV[i]) end
+local tasks = tonumber(to) - tonumber(from) - tonumber(skipped)
+for i = fieldsTo + tonumber(sharedCount) + 1, #ARGV do redis.call('LPUSH', chunksKey, ARGV[i]) end
 if tasks > 0 then redis.call('HINCRBY', partKey, 'waiting', int(tasks)) end
 if complete == '1' then
   redis.call('HSET', partKey, 'submitted', to, 'complete', 1)
 else
   redis.call('HSET', partKey, 'submitted', to)
+end
+if skipped ~= '0' then
+  redis.call('HINCRBY', partKey, 'settled', skipped)
+end
+local ending = redis.call('HMGET', partKey, 'complete', 'detached', 'settled', 'keepMs')
+if ending[1] == '1' and ending[2] == '1' then
+  -- From here on it needs no driver. All of it may be settled already, and then no commit will set its expiry.
+  redis.call('ZREM', drivenKey, job)
+  if tonumber(ending[3] or 0) >= tonumber(to) then expireAll(ending[4]) end
 end
 if tasks > 0 and offer(job) == 0 and created then redis.call('PUBLISH', control, 'work') end
 return { 'submitted', to }

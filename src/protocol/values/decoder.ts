@@ -1,82 +1,50 @@
-import { MalformedDataError } from '../../errors.ts'
+import { ByteReader } from './byte-reader.ts'
 import { extension, maxDepth, nativeErrors, views } from './format.ts'
 
-/** How many keys of objects are remembered, so that the same key is not made anew for every object. */
-const rememberedKeys = 256
-
 /**
- * Reads values from bytes that nobody vouches for. Nothing is allocated ahead of the bytes that fill it, nothing in the
- * bytes is looked up by name, and every object made is a plain one or a built-in from a closed list.
+ * Reads values from bytes that nobody vouches for. No memory is taken ahead of the bytes that fill it, no name from the
+ * bytes is looked up, and what is made is plain data and built-ins from a closed list.
  */
 export class ValueDecoder {
-  readonly #bytes: Buffer
-  readonly #view: DataView
-  readonly #end: number
-  #position = 0
-  #objects: unknown[] = []
-  #count = 0
-  #keys: (string | undefined)[] | undefined
+  readonly #in: ByteReader
+  /** The objects of the value being read, in the order in which they begin: what references count. */
+  readonly #objects: object[] = []
+  #objectCount = 0
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    this.#end = bytes.byteLength
+    this.#in = new ByteReader(bytes)
   }
 
   value(): unknown {
     const value = this.#read(0)
-    this.#finish()
+    this.#mustBeAtEnd()
     return value
   }
 
   batch(): unknown[] {
-    const token = this.#byte()
-    let length = 0
-    if (token === 0xdd) length = this.#uint32()
-    else throw malformed('a batch does not begin with its length')
-    this.#mustHold(length)
+    const length = this.#arrayHeader()
     const values: unknown[] = []
-    for (let i = 0; i < length; i++) {
-      this.#count = 0
+    while (values.length < length) {
+      this.#in.numbers(values, length)
+      if (values.length === length) break
+      this.#objectCount = 0
       values.push(this.#read(0))
     }
-    this.#finish()
+    this.#mustBeAtEnd()
     return values
   }
 
-  #finish(): void {
-    if (this.#position !== this.#end) throw malformed('bytes are left over')
-  }
-
-  #byte(): number {
-    if (this.#position >= this.#end) throw malformed('it ends too early')
-    return this.#bytes[this.#position++]!
-  }
-
-  #uint32(): number {
-    const value = this.#view.getUint32(this.#position)
-    this.#position += 4
-    return value
-  }
-  #uint16(): number {
-    const value = this.#view.getUint16(this.#position)
-    this.#position += 2
-    return value
-  }
-
-  #mustHold(bytes: number): void {
-    if (bytes > this.#end - this.#position) throw malformed('it ends too early')
+  #mustBeAtEnd(): void {
+    if (!this.#in.atEnd) throw this.#in.malformed('bytes are left over')
   }
 
   #read(depth: number): unknown {
-    if (this.#position >= this.#end) throw malformed('it ends too early')
-    const token = this.#bytes[this.#position++]!
+    const token = this.#in.byte()
     if (token < 0x80) return token
     if (token >= 0xe0) return token - 0x100
-    if (token < 0x90) return this.#object(token & 0xf, depth)
-    if (token < 0xa0) return this.#array(token & 0xf, depth)
-    if (token < 0xc0) return this.#string(token & 0x1f)
-    const start = this.#position
+    if (token < 0x90) return this.#object(token & 0x0f, depth)
+    if (token < 0xa0) return this.#array(token & 0x0f, depth)
+    if (token < 0xc0) return this.#in.text(token & 0x1f)
     switch (token) {
       case 0xc0:
         return null
@@ -84,108 +52,237 @@ export class ValueDecoder {
         return false
       case 0xc3:
         return true
+      case 0xc4:
+      case 0xc5:
+      case 0xc6:
+        return this.#buffer(this.#size(token - 0xc4))
       case 0xca:
-        this.#position = start + 4
-        return this.#view.getFloat32(start)
+        return this.#in.float32()
       case 0xcb:
-        this.#position = start + 8
-        return this.#view.getFloat64(start)
+        return this.#in.float64()
       case 0xcc:
-        return this.#byte()
+        return this.#in.byte()
       case 0xcd:
-        this.#position = start + 2
-        return this.#view.getUint16(start)
+        return this.#in.uint16()
       case 0xce:
-        this.#position = start + 4
-        return this.#view.getUint32(start)
-      case 0xd0:
-        this.#position = start + 1
-        return this.#view.getInt8(start)
-      case 0xd1:
-        this.#position = start + 2
-        return this.#view.getInt16(start)
-      case 0xd2:
-        this.#position = start + 4
-        return this.#view.getInt32(start)
+        return this.#in.uint32()
       case 0xcf:
-        this.#position = start + 8
-        return this.#view.getBigUint64(start)
+        return this.#in.uint64()
+      case 0xd0:
+        return this.#in.int8()
+      case 0xd1:
+        return this.#in.int16()
+      case 0xd2:
+        return this.#in.int32()
       case 0xd3:
-        this.#position = start + 8
-        return this.#view.getBigInt64(start)
-      case 0xd9: return this.#string(this.#byte())
-      case 0xda: return this.#string(this.#uint16())
-      case 0xdb: return this.#string(this.#uint32())
-      case 0xdc: return this.#array(this.#uint16(), depth)
-      case 0xdd: return this.#array(this.#uint32(), depth)
-      case 0xde: return this.#object(this.#uint16(), depth)
-      case 0xdf: return this.#object(this.#uint32(), depth)
+        return this.#in.int64()
+      case 0xd9:
+      case 0xda:
+      case 0xdb:
+        return this.#in.text(this.#size(token - 0xd9))
+      case 0xdc:
+      case 0xdd:
+        return this.#array(this.#size(token - 0xdb), depth)
+      case 0xde:
+      case 0xdf:
+        return this.#object(this.#size(token - 0xdd), depth)
+      case 0xc1:
+        throw this.#in.malformed('0xc1 begins no value')
+      default:
+        return this.#extension(this.#extensionSize(token), depth)
     }
-    throw malformed('unknown token')
   }
 
-  #string(length: number): string {
-    const start = this.#position
-    const end = start + length
-    if (end > this.#end) throw malformed('it ends too early')
-    this.#position = end
-    const bytes = this.#bytes
-    if (length < MODE_LIMIT) {
-      let text = ''
-      let i = start
-      for (; i < end; i++) {
-        const b = bytes[i]!
-        if (b >= 0x80) break
-        text += String.fromCharCode(b)
-      }
-      if (i === end) return text
-    }
-    return bytes.toString('utf8', start, end)
+  /** A size of 8, 16 or 32 bits. */
+  #size(width: number): number {
+    if (width === 0) return this.#in.byte()
+    return width === 1 ? this.#in.uint16() : this.#in.uint32()
+  }
+
+  /** Extensions have tokens of their own for 1, 2, 4, 8 and 16 bytes. */
+  #extensionSize(token: number): number {
+    return token >= 0xd4 ? 1 << (token - 0xd4) : this.#size(token - 0xc7)
+  }
+
+  #begin<T extends object>(object: T): T {
+    this.#objects[this.#objectCount++] = object
+    return object
+  }
+
+  #mustNotBeTooDeep(depth: number): void {
+    if (depth >= maxDepth) throw this.#in.malformed(`it is nested more than ${maxDepth} levels deep`)
   }
 
   #array(length: number, depth: number): unknown[] {
-    this.#mustHold(length)
-    const array: unknown[] = []
-    this.#objects[this.#count++] = array
-    for (let i = 0; i < length; i++) array.push(this.#read(depth + 1))
+    this.#mustNotBeTooDeep(depth)
+    this.#in.mustHold(length)
+    const array = this.#begin<unknown[]>([])
+    while (array.length < length) {
+      this.#in.numbers(array, length)
+      if (array.length === length) break
+      if (this.#in.skipHole()) array.length++
+      else array.push(this.#read(depth + 1))
+    }
     return array
   }
 
   #object(size: number, depth: number): object {
-    this.#mustHold(size * 2)
-    const object: Record<string, unknown> = {}
-    this.#objects[this.#count++] = object
+    this.#mustNotBeTooDeep(depth)
+    this.#in.mustHold(size * 2)
+    const object = this.#begin<Record<string, unknown>>({})
     for (let i = 0; i < size; i++) {
       const key = this.#key()
       const value = this.#read(depth + 1)
-      if (key === '__proto__') Object.defineProperty(object, key, { value, enumerable: true, writable: true, configurable: true })
+      // Assigning to `__proto__` would set the prototype.
+      if (key === '__proto__') define(object, key, value, true)
       else object[key] = value
     }
     return object
   }
 
   #key(): string {
-    const token = this.#byte()
-    if (token >= 0xa0 && token < 0xc0) {
-      const length = token & 0x1f
-      const start = this.#position
-      this.#mustHold(length)
-      if (length === 0) return ''
-      const bytes = this.#bytes
-      const keys = (this.#keys ??= new Array<string | undefined>(rememberedKeys))
-      const slot = (length * 31 + bytes[start]! * 7 + bytes[start + length - 1]! ) & 0xff
-      const known = keys[slot]
-      if (known !== undefined && known.length === length) {
-        let i = 0
-        while (i < length && known.charCodeAt(i) === bytes[start + i]) i++
-        if (i === length) { this.#position = start + length; return known }
-      }
-      const s = this.#string(length)
-      if (s.length === length) keys[slot] = s
-      return s
+    const token = this.#in.peek() ?? 0
+    if (token > 0xa0 && token < 0xc0) {
+      this.#in.byte()
+      return this.#in.key(token & 0x1f)
     }
-    throw malformed('key')
+    return this.#string()
+  }
+
+  /** A value that has to be a string. It is one of two forms, and neither contains other values. */
+  #string(): string {
+    const token = this.#in.peek() ?? 0
+    const isText = (token >= 0xa0 && token < 0xc0) || (token >= 0xd9 && token <= 0xdb)
+    const value = isText || isExtension(token) ? this.#read(maxDepth) : undefined
+    if (typeof value !== 'string') throw this.#in.malformed('a string was expected')
+    return value
+  }
+
+  /** The length of an array that is part of a form, and not itself an object. */
+  #arrayHeader(): number {
+    const token = this.#in.byte()
+    const length =
+      token >= 0x90 && token < 0xa0 ? token & 0x0f : token === 0xdc || token === 0xdd ? this.#size(token - 0xdb) : -1
+    if (length < 0) throw this.#in.malformed('an array was expected')
+    this.#in.mustHold(length)
+    return length
+  }
+
+  #mapHeader(): number {
+    const token = this.#in.byte()
+    const size =
+      token >= 0x80 && token < 0x90 ? token & 0x0f : token === 0xde || token === 0xdf ? this.#size(token - 0xdd) : -1
+    if (size < 0) throw this.#in.malformed('a map was expected')
+    this.#in.mustHold(size * 2)
+    return size
+  }
+
+  #buffer(length: number): Buffer {
+    return this.#begin(this.#in.buffer(length))
+  }
+
+  #extension(size: number, depth: number): unknown {
+    const type = this.#in.byte()
+    this.#in.mustHold(size)
+    const end = this.#in.position + size
+    const value = this.#extended(type, size, depth)
+    if (this.#in.position !== end) throw this.#in.malformed('an extension is not as long as it says')
+    return value
+  }
+
+  #extended(type: number, size: number, depth: number): unknown {
+    switch (type) {
+      case extension.absent:
+        if (this.#in.byte() !== 0) throw this.#in.malformed('a hole is not in an array')
+        return undefined
+      case extension.reference:
+        return this.#reference()
+      case extension.date:
+        return this.#begin(new Date(this.#in.float64()))
+      case extension.map:
+        return this.#map(depth)
+      case extension.set:
+        return this.#set(depth)
+      case extension.error:
+        return this.#error(depth)
+      case extension.view:
+        return this.#view(size - 1)
+      case extension.arrayBuffer:
+        return this.#begin(this.#in.arrayBuffer(size))
+      case extension.bigint:
+        return this.#bigint(size - 1)
+      case extension.regexp:
+        return this.#regexp()
+      case extension.utf16:
+        return this.#in.utf16(size)
+      default:
+        throw this.#in.malformed(`extension type ${type} is unknown`)
+    }
+  }
+
+  #reference(): object {
+    const number = this.#in.uint32()
+    const object = number < this.#objectCount ? this.#objects[number] : undefined
+    if (object === undefined) throw this.#in.malformed('a reference to an object that is not before it')
+    return object
+  }
+
+  #map(depth: number): Map<unknown, unknown> {
+    this.#mustNotBeTooDeep(depth)
+    const map = this.#begin(new Map<unknown, unknown>())
+    const size = this.#mapHeader()
+    for (let i = 0; i < size; i++) {
+      const key = this.#read(depth + 1)
+      map.set(key, this.#read(depth + 1))
+    }
+    return map
+  }
+
+  #set(depth: number): Set<unknown> {
+    this.#mustNotBeTooDeep(depth)
+    const set = this.#begin(new Set<unknown>())
+    const length = this.#arrayHeader()
+    for (let i = 0; i < length; i++) set.add(this.#read(depth + 1))
+    return set
+  }
+
+  #error(depth: number): Error {
+    this.#mustNotBeTooDeep(depth)
+    const parts = this.#arrayHeader()
+    if (parts !== 4 && parts !== 5) throw this.#in.malformed('an error has 4 or 5 parts')
+    const name = this.#string()
+    const error = this.#begin(new (nativeErrors.get(name) ?? Error)(this.#string()))
+    if (error.name !== name) define(error, 'name', name, false)
+    define(error, 'stack', this.#in.peek() === 0xc0 ? (this.#read(depth) ?? undefined) : this.#string(), false)
+    const errors = this.#read(depth + 1)
+    if (errors !== null) define(error, 'errors', errors, false)
+    if (parts === 5) define(error, 'cause', this.#read(depth + 1), false)
+    return error
+  }
+
+  #view(length: number): ArrayBufferView {
+    const View = views[this.#in.byte()]
+    if (View === undefined) throw this.#in.malformed('a typed array of unknown kind')
+    return this.#begin(new View(this.#in.arrayBuffer(length)))
+  }
+
+  #bigint(length: number): bigint {
+    const negative = this.#in.byte() !== 0
+    const magnitude = BigInt(`0x${this.#in.hex(length)}`)
+    return negative ? -magnitude : magnitude
+  }
+
+  #regexp(): RegExp {
+    if (this.#arrayHeader() !== 2) throw this.#in.malformed('a RegExp has 2 parts')
+    const source = this.#string()
+    return this.#begin(new RegExp(source, this.#string()))
   }
 }
-const MODE_LIMIT = Number(process.env['ML'] ?? 12)
-function malformed(m: string) { return new MalformedDataError(m) }
+
+function isExtension(token: number): boolean {
+  return (token >= 0xc7 && token <= 0xc9) || (token >= 0xd4 && token <= 0xd8)
+}
+
+function define(object: object, key: string, value: unknown, enumerable: boolean): void {
+  Object.defineProperty(object, key, { value, enumerable, writable: true, configurable: true })
+}

@@ -1,0 +1,98 @@
+import { Command } from 'commander'
+import { JobNotFoundError, UsageError } from '../../errors.ts'
+import { checkJobId } from '../../protocol/names.ts'
+import { explainWait } from '../../store/inspect/explain-wait.ts'
+import { readJobs } from '../../store/inspect/jobs.ts'
+import type { JobView } from '../../store/inspect/reports.ts'
+import type { LaneStore } from '../../store/lane-store.ts'
+import { renderJob, renderJobs, renderQuarantine, type JobLine } from '../jobs-text.ts'
+import { wholeNumber, withJson, withRedis, type OutputFlags, type RedisFlags } from '../options.ts'
+import { readQuarantine } from '../quarantine.ts'
+import { withQueue } from '../redis.ts'
+import { styleFor } from '../style.ts'
+
+interface JobsFlags extends RedisFlags, OutputFlags {
+  readonly cancel?: boolean
+  readonly limit: number
+}
+
+const mostQuarantined = 100
+
+/** `millrace jobs`: what is going on in a queue, and what each job waits for. */
+export function jobsCommand(): Command {
+  const command = new Command('jobs')
+    .description('List the jobs of a queue: how far each is, what it waits for, and which tasks are in quarantine.')
+    .argument('[id]', 'show this job only, with all that is known of it')
+    .option('--cancel', 'cancel the job: its waiting tasks at once, its running ones within a second')
+    .option('--limit <n>', 'list at most so many, the newest ones', wholeNumber(1, 10_000), 50)
+    .action(async (id: string | undefined, flags: JobsFlags) => {
+      if (id === undefined && flags.cancel === true) {
+        throw new UsageError('--cancel needs the id of a job, since cancelling them all is rarely meant: millrace jobs ID --cancel.')
+      }
+      await withQueue(flags, async ({ store, where }) => {
+        const print = (data: object, text: () => string) => {
+          process.stdout.write(`${flags.json === true ? JSON.stringify(data) : text()}\n`)
+        }
+        if (id === undefined) await list(store, flags.limit, where, print)
+        else if (flags.cancel === true) await cancel(store, checkJobId(id), print)
+        else await show(store, checkJobId(id), print)
+      })
+    })
+  return withJson(withRedis(command))
+}
+
+type Print = (data: object, text: () => string) => void
+
+async function list(store: LaneStore, limit: number, where: string, print: Print): Promise<void> {
+  const [jobs, quarantine] = await Promise.all([readJobs(store, { limit }), readQuarantine(store, mostQuarantined)])
+  const lines = await Promise.all(jobs.map(job => explain(store, job)))
+  print({ jobs: lines.map(jobData), quarantine }, () => {
+    const style = styleFor(process.stdout)
+    const queue = `queue ${store.lane.queue} of ${where}`
+    const table = jobs.length === 0 ? `No jobs in ${queue}.` : renderJobs(lines, Date.now(), style)
+    return quarantine.length === 0 ? table : `${table}\n\n${renderQuarantine(quarantine, Date.now(), style)}`
+  })
+}
+
+async function show(store: LaneStore, id: string, print: Print): Promise<void> {
+  const [job, quarantine] = await Promise.all([findJob(store, id), readQuarantine(store, mostQuarantined, id)])
+  const line = await explain(store, job)
+  print({ ...jobData(line), quarantine }, () => {
+    const style = styleFor(process.stdout)
+    const text = renderJob(line, Date.now(), style)
+    return quarantine.length === 0 ? text : `${text}\n\n${renderQuarantine(quarantine, Date.now(), style)}`
+  })
+}
+
+async function cancel(store: LaneStore, id: string, print: Print): Promise<void> {
+  const part = await store.readPart(id)
+  if (part === undefined || part.state === 'cancelled') throw unknownJob(id)
+  const { incarnation, hash } = part
+  const outcome = await store.drop({ job: id, incarnation, collector: '', hash })
+  if (outcome !== 'dropped') throw unknownJob(id)
+  await store.publishControl({ type: 'cancel', job: id, incarnation, index: undefined })
+  print({ cancelled: id }, () => `Cancelled ${id}.`)
+}
+
+async function findJob(store: LaneStore, id: string): Promise<JobView> {
+  const rank = await store.client.zrevrank(store.keys.jobs, id)
+  // Jobs that began since then have pushed it back.
+  const jobs = rank === null ? [] : await readJobs(store, { offset: rank, limit: 100 })
+  const job = jobs.find(candidate => candidate.id === id)
+  if (job === undefined) throw unknownJob(id)
+  return job
+}
+
+function unknownJob(id: string): JobNotFoundError {
+  return new JobNotFoundError(
+    `There is no job ${JSON.stringify(id)} in this queue: it has ended and was collected, was cancelled, has expired, or is in another queue or namespace. List what there is with millrace jobs.`,
+  )
+}
+
+async function explain(store: LaneStore, job: JobView): Promise<JobLine> {
+  return { job, waitsFor: await explainWait(store, { job: job.id }) }
+}
+
+function jobData({ job, waitsFor }: JobLine): object {
+  return { ...job, waitsFor: waitsFor ?? null }
+}

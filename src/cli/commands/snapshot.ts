@@ -1,0 +1,29 @@
+import { Command } from 'commander'
+import { takeSnapshot } from '../../store/inspect/snapshot.ts'
+import { wholeNumber, withJson, withRedis, type OutputFlags, type RedisFlags } from '../options.ts'
+import { withQueue } from '../redis.ts'
+import { formatBytes, formatDuration } from '../words.ts'
+
+interface SnapshotFlags extends RedisFlags, OutputFlags {
+  readonly timeout: number
+}
+
+/** `millrace snapshot`: has Redis write everything to its disk now. */
+export function snapshotCommand(): Command {
+  const command = new Command('snapshot')
+    .description('Have Redis write a snapshot of all its data (BGSAVE), and wait until it is on disk.')
+    .option('--timeout <seconds>', 'how long to wait for it', wholeNumber(1, 86_400), 60)
+    .action(async (flags: SnapshotFlags) => {
+      await withQueue(flags, async ({ store, where }) => {
+        const report = await takeSnapshot(store.client, { timeoutMs: flags.timeout * 1000 })
+        if (flags.json === true) {
+          process.stdout.write(`${JSON.stringify(report)}\n`)
+          return
+        }
+        const size = report.bytes === undefined ? '' : ` (${formatBytes(report.bytes)})`
+        const file = report.file === '' ? 'a file that the server does not name' : report.file
+        process.stdout.write(`Snapshot of ${where} in ${formatDuration(report.durationMs)}: ${file}${size}\n`)
+      })
+    })
+  return withJson(withRedis(command))
+}

@@ -1,0 +1,72 @@
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import { MillraceError } from '../errors.ts'
+import { checkName } from '../protocol/names.ts'
+import { redisTarget } from '../store/target.ts'
+
+/** The options of every command that talks to Redis. */
+export interface RedisFlags {
+  /** `--redis`, else `REDIS_URL`; undefined stands for the embedded Redis of this project. */
+  readonly redis?: string
+  readonly namespace: string
+  readonly queue: string
+}
+
+/** The options that say how a command prints. */
+export interface OutputFlags {
+  readonly json?: boolean
+  readonly debug?: boolean
+}
+
+/** Adds `--redis`, `--namespace`, `--queue` and `--debug`. */
+export function withRedis(command: Command): Command {
+  return withDebug(
+    command
+      .addOption(
+        new Option('--redis <url>', 'Redis to use; without one, an embedded Redis of this project')
+          .env('REDIS_URL')
+          .argParser(parseRedisUrl),
+      )
+      .option('--namespace <name>', 'prefix of every key', nameParser('namespace'), 'millrace')
+      .option('--queue <name>', 'queue to work on', nameParser('queue'), 'default'),
+  )
+}
+
+/** Adds `--json`. */
+export function withJson(command: Command): Command {
+  return command.option('--json', 'print data, and errors, as JSON')
+}
+
+/** Adds `--debug`. */
+export function withDebug(command: Command): Command {
+  return command.option('--debug', 'print the stacks of errors')
+}
+
+/** A parser for an option that is a whole number. */
+export function wholeNumber(least: number, most: number): (text: string) => number {
+  return text => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN
+    if (value >= least && value <= most) return value
+    throw new InvalidArgumentError(`Give a whole number from ${least} to ${most}.`)
+  }
+}
+
+/** Only an empty REDIS_URL is undefined: it means none. */
+function parseRedisUrl(text: string): string | undefined {
+  if (text === '') return undefined
+  accepted(() => redisTarget(text))
+  return text
+}
+
+function nameParser(what: string): (text: string) => string {
+  return text => accepted(() => checkName(what, text))
+}
+
+/** Lets what we refuse be refused as commander does: with the option's name in front. */
+function accepted<T>(check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    if (error instanceof MillraceError) throw new InvalidArgumentError(error.message)
+    throw error
+  }
+}

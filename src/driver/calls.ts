@@ -1,0 +1,169 @@
+import { TaskCancelledError } from '../errors.ts'
+import { randomName } from '../protocol/names.ts'
+import { errorOf, valuesOf } from './consume.ts'
+import type { DrivenJob, ReadPiece } from './driven-job.ts'
+import { SubmittedAt } from './errors-from-wire.ts'
+import { inputSource } from './input-source.ts'
+import { openJob } from './opening.ts'
+import type { Opening, OpeningContext } from './opening.ts'
+import type { Handle } from './types.ts'
+
+/** One call of `run` or `submit`. */
+interface Call {
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: Error) => void
+}
+
+/** What calls have in common that become one job. */
+export interface CallKind {
+  readonly task: string
+  readonly priority: number
+  /** With an id of its own a call is a job of its own. */
+  readonly id: string | undefined
+}
+
+const keepMs = 24 * 60 * 60 * 1000
+
+/** Gathers the calls of one turn: those of the same task and priority travel together as one job. */
+export class Calls {
+  readonly #context: OpeningContext
+  readonly #onJob: (id: string, task: string, named: boolean, opening: Opening) => void
+  readonly #batches = new Map<string, CallBatch>()
+
+  constructor(context: OpeningContext, onJob: (id: string, task: string, named: boolean, opening: Opening) => void) {
+    this.#context = context
+    this.#onJob = onJob
+  }
+
+  /** `entry`: the public method, where the user's trace begins. */
+  add(kind: CallKind, input: unknown, entry: (...args: never[]) => unknown): CallHandle {
+    if (kind.id !== undefined) return this.#start(kind, entry).add(input)
+    const key = `${kind.priority} ${kind.task}`
+    let batch = this.#batches.get(key)
+    if (batch === undefined) {
+      batch = this.#start(kind, entry)
+      this.#batches.set(key, batch)
+      setImmediate(() => this.#batches.delete(key))
+    }
+    return batch.add(input)
+  }
+
+  #start(kind: CallKind, entry: (...args: never[]) => unknown): CallBatch {
+    const batch = new CallBatch(this.#context, kind, new SubmittedAt(entry))
+    this.#onJob(batch.id, kind.task, kind.id !== undefined, batch.opening)
+    return batch
+  }
+}
+
+/** The calls of one turn that are one job. Their inputs are pulled when the turn is over. */
+class CallBatch {
+  readonly id: string
+  readonly opening: Opening
+  readonly #kind: CallKind
+  readonly #submittedAt: SubmittedAt
+  readonly #inputs: unknown[] = []
+  readonly #calls: (Call | undefined)[] = []
+  #open = 0
+
+  constructor(context: OpeningContext, kind: CallKind, submittedAt: SubmittedAt) {
+    this.#kind = kind
+    this.#submittedAt = submittedAt
+    this.id = kind.id ?? randomName(10)
+    this.opening = openJob(context, {
+      id: this.id,
+      named: kind.id !== undefined,
+      task: kind.task,
+      priority: kind.priority,
+      detached: false,
+      keepMs,
+      shared: undefined,
+      inputs: inputSource(this.#inputs),
+      reducer: () => '',
+    })
+    void this.#collect()
+  }
+
+  add(input: unknown): CallHandle {
+    const index = this.#inputs.push(input) - 1
+    this.#open++
+    const result = new Promise((resolve, reject) => {
+      this.#calls[index] = { resolve, reject }
+    })
+    // A handle whose result nobody asks for must not end the process when its task fails.
+    result.catch(() => undefined)
+    return new CallHandle(`${this.id}/${index}`, result, () => this.#cancel(index))
+  }
+
+  async #collect(): Promise<void> {
+    try {
+      const job = await this.opening.opened
+      job.consume({ stream: false, ordered: false })
+      for (let piece = await job.next(); piece !== undefined; piece = await job.next()) {
+        this.#settle(job, piece)
+        job.used(piece, false)
+      }
+      job.finish()
+    } catch (error) {
+      await this.opening.job?.endWith(error)
+      for (const call of this.#calls) call?.reject(error as Error)
+    }
+  }
+
+  #settle(job: DrivenJob, piece: ReadPiece): void {
+    if (piece.run.kind === 'failure') {
+      this.#take(piece.first)?.reject(errorOf(job, piece, this.#submittedAt))
+      return
+    }
+    for (const [i, value] of valuesOf(piece).entries()) this.#take(piece.first + i)?.resolve(value)
+  }
+
+  #take(index: number): Call | undefined {
+    const call = this.#calls[index]
+    this.#calls[index] = undefined
+    if (call !== undefined) this.#open--
+    return call
+  }
+
+  /** The last open one takes the job with it; of several, only its own task is to stop. */
+  async #cancel(index: number): Promise<void> {
+    const call = this.#take(index)
+    if (call === undefined) return
+    const { task } = this.#kind
+    call.reject(
+      new TaskCancelledError(`The task ${JSON.stringify(task)} (${this.id}/${index}) was cancelled before it had a result.`, {
+        task,
+        jobId: this.id,
+        index,
+        attempt: 0,
+        worker: '',
+      }),
+    )
+    if (this.#open === 0) {
+      await this.opening.cancel()
+      return
+    }
+    const job = await this.opening.opened
+    await job.cancelTask(index)
+  }
+}
+
+/** One task. Not a thenable: ask for `result()`. */
+export class CallHandle implements Handle<unknown> {
+  readonly id: string
+  readonly #result: Promise<unknown>
+  readonly #cancel: () => Promise<void>
+
+  constructor(id: string, result: Promise<unknown>, cancel: () => Promise<void>) {
+    this.id = id
+    this.#result = result
+    this.#cancel = cancel
+  }
+
+  result(): Promise<unknown> {
+    return this.#result
+  }
+
+  cancel(): Promise<void> {
+    return this.#cancel()
+  }
+}

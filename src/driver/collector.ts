@@ -1,0 +1,179 @@
+import { MalformedDataError } from '../errors.ts'
+import { decodeRun } from '../protocol/run.ts'
+import type { ResultsMessage } from '../protocol/run.ts'
+import type { LaneStore } from '../store/lane-store.ts'
+import type { Arrival, Assembler, Piece } from './assembler.ts'
+import type { Part } from './part.ts'
+
+/** What a collector tells the job. */
+export interface CollectorHost {
+  readonly part: Part
+  readonly store: LaneStore
+  readonly assembler: Assembler
+  /** Whether results that come along in messages are kept in memory, or read when the consumer wants them. */
+  keepsResults(): boolean
+  /** Results of these tasks arrived, with or without their bytes. */
+  arrived(run: Arrival): void
+  /** Redis does not have what it said it had. */
+  lost(): void
+}
+
+/** How long a message may be overtaken by another's news before the Hash is read. */
+const patienceMs = 20
+/** The results held in memory; beyond this they stay in Redis until they are wanted. */
+const mostHeldBytes = 64 * 1024 * 1024
+/** How much is read ahead from the Hash at once. */
+const readAhead = { bytes: 4 * 1024 * 1024, runs: 128 }
+
+/**
+ * Gets a part's results: from messages, which carry most of them, and from the results Hash, for those that were too
+ * large to be sent along or whose message was missed. A part's `settled` count says how many there must be.
+ */
+export class Collector {
+  readonly #host: CollectorHost
+  readonly #read = new Map<Arrival, Buffer | null>()
+  #settled = 0
+  /** Tasks that are settled and will never arrive here: a former driver released their results out of order. */
+  #released: number
+  #timer: NodeJS.Timeout | undefined
+  #scanning: Promise<void> | undefined
+  #stopped = false
+  #valueBytes = 0
+  #valueTasks = 0
+  paceNs = 0
+
+  constructor(host: CollectorHost, released = 0) {
+    this.#host = host
+    this.#released = released
+  }
+
+  /** How many of the settled tasks have not arrived. */
+  get lacking(): number {
+    return this.#settled - this.#released - this.#host.assembler.arrived
+  }
+
+  /** The most that Redis has said is settled in this incarnation. */
+  get settled(): number {
+    return this.#settled
+  }
+
+  get meanResultBytes(): number {
+    return this.#valueTasks === 0 ? 0 : this.#valueBytes / this.#valueTasks
+  }
+
+  onResults(message: ResultsMessage): void {
+    if (message.incarnation !== this.#host.part.incarnation) return
+    if (message.paceNs > 0) this.paceNs = message.paceNs
+    for (const run of message.runs) this.#take({ ...run, valueBytes: run.bytes.length })
+    for (const run of message.unread) this.#take({ ...run, bytes: undefined })
+    this.expect(message.settled)
+  }
+
+  /** So many tasks are settled: when they have not all arrived in a moment, the Hash is read. */
+  expect(settled: number): void {
+    this.#settled = Math.max(this.#settled, settled)
+    if (this.lacking <= 0 || this.#timer !== undefined || this.#stopped) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      if (this.lacking > 0) void this.scan()
+    }, patienceMs)
+  }
+
+  /** Finds what is in the Hash and has not arrived. Rejects never: what fails now is found by the next look. */
+  scan(): Promise<void> {
+    this.#scanning ??= this.#scan().finally(() => {
+      this.#scanning = undefined
+    })
+    return this.#scanning
+  }
+
+  /** A new incarnation: counts begin anew. */
+  reset(): void {
+    this.#settled = 0
+    this.#released = 0
+    this.#read.clear()
+  }
+
+  /** What was released before is known by now, and will not be waited for. */
+  forgive(): void {
+    this.#released = 0
+  }
+
+  get released(): number {
+    return this.#released
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+  }
+
+  /** The bytes of a piece's run; undefined when Redis lost them. Reads ahead what comes next. */
+  async bytesOf(piece: Piece): Promise<Buffer | undefined> {
+    const { run } = piece
+    if (run.bytes !== undefined) return run.bytes
+    if (!this.#read.has(run)) await this.#readAhead(run)
+    const bytes = this.#read.get(run) ?? undefined
+    if (piece.last) this.#read.delete(run)
+    return bytes
+  }
+
+  async #readAhead(first: Arrival): Promise<void> {
+    const { store, part, assembler } = this.#host
+    const wanted = [first]
+    let bytes = first.valueBytes
+    for (const { run } of assembler.upcoming()) {
+      bytes += run.valueBytes
+      if (run.bytes !== undefined || bytes > readAhead.bytes || wanted.length >= readAhead.runs) break
+      if (run !== wanted.at(-1) && !this.#read.has(run)) wanted.push(run)
+    }
+    const values = await store.readResults(part.job, wanted.map(run => String(run.first)))
+    for (const [i, run] of wanted.entries()) this.#read.set(run, bytesOfValue(run, values[i] ?? null))
+  }
+
+  async #scan(): Promise<void> {
+    const { store, part } = this.#host
+    const { incarnation } = part
+    try {
+      // Read before the Hash: whatever is settled by then is in it.
+      const before = await store.readCounters(part.job)
+      if (before?.incarnation !== incarnation) {
+        if (!this.#stopped) this.#host.lost()
+        return
+      }
+      let cursor = '0'
+      do {
+        const page = await store.scanResults(part.job, cursor)
+        if (this.#stopped || part.incarnation !== incarnation) return
+        for (const run of page.runs) this.#take({ ...run, bytes: undefined })
+        cursor = page.cursor
+      } while (cursor !== '0')
+      if (before.settled - this.#released - this.#host.assembler.arrived > 0) this.#host.lost()
+    } catch {
+      // The connection broke, or Redis is loading: the next poll, or the reconnect, looks again.
+    }
+  }
+
+  #take(run: Arrival): void {
+    const { assembler } = this.#host
+    const keep = run.bytes !== undefined && this.#host.keepsResults() && assembler.heldBytes < mostHeldBytes
+    const arrival = keep ? run : { ...run, bytes: undefined, valueBytes: run.valueBytes }
+    const outcome = assembler.add(arrival)
+    if (outcome === 'clash') this.#host.lost()
+    if (outcome !== 'new') return
+    this.#valueBytes += run.valueBytes
+    this.#valueTasks += run.count
+    this.#host.arrived(arrival)
+  }
+}
+
+function bytesOfValue(run: Arrival, value: Buffer | null): Buffer | null {
+  if (value === null) return null
+  try {
+    const read = decodeRun(String(run.first), value)
+    return read.count === run.count && read.kind === run.kind ? read.bytes : null
+  } catch (error) {
+    if (error instanceof MalformedDataError) return null
+    throw error
+  }
+}

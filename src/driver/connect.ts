@@ -1,0 +1,120 @@
+import { availableParallelism } from 'node:os'
+import { pathToFileURL } from 'node:url'
+import { bundleTasks } from '../code/bundle.ts'
+import { acquireEmbeddedRedis, projectDirectory } from '../embedded/embedded-redis.ts'
+import { RedisUnreachableError, UsageError } from '../errors.ts'
+import type { Lane } from '../protocol/keys.ts'
+import { checkName } from '../protocol/names.ts'
+import { whenReady } from '../store/client.ts'
+import { checkServer } from '../store/inspect/server.ts'
+import { describeTarget, portableTarget, redisTarget } from '../store/target.ts'
+import type { RedisInput, RedisTarget } from '../store/target.ts'
+import { Link } from './link.ts'
+import { LocalWorker } from './local-worker.ts'
+import { ConnectedMill } from './mill.ts'
+import type { ConnectOptions, Mill } from './types.ts'
+
+/**
+ * Connects to Redis: the given one, that of the environment's `REDIS_URL`, or else an embedded one of this project.
+ * With an embedded one (or with `threads`) it also starts a local worker, in a process of its own, that runs the tasks
+ * of the `tasks` module.
+ *
+ * @throws {UsageError} for options that can't be used, or when called while a worker loads a task module.
+ * @throws {RedisUnreachableError} when Redis does not answer within `connectTimeoutMs`.
+ * @throws {RedisVersionError} for Redis before 7.0 or Valkey before 7.2.
+ * @throws {EvictionPolicyError} when the server may delete waiting tasks.
+ * @throws {RedisServerMissingError | EmbeddedRedisError} when the embedded Redis can't be started.
+ * @throws {TaskModuleError} when the task module can't be found, compiled or loaded.
+ * @throws {WorkerStartError} when the local worker does not come up.
+ * @example
+ * await using mill = await connect({ tasks: new URL('./tasks.ts', import.meta.url) })
+ * for await (const y of mill.map(square, range(1_000_000))) use(y)
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Mill> {
+  refuseInTaskModule()
+  const resolved = resolveOptions(options)
+  const ends: (() => Promise<void>)[] = []
+  try {
+    return await open(resolved, ends)
+  } catch (error) {
+    for (const end of ends) await end()
+    throw error
+  }
+}
+
+interface ResolvedConnectOptions {
+  readonly redis: RedisInput | undefined
+  readonly tasks: string | URL | undefined
+  readonly threads: number
+  readonly lane: Lane
+  readonly connectTimeoutMs: number
+}
+
+function resolveOptions(options: ConnectOptions): ResolvedConnectOptions {
+  const { tasks, queue = 'default', namespace = 'millrace', connectTimeoutMs = 10_000 } = options
+  const redis = options.redis ?? (process.env['REDIS_URL'] === '' ? undefined : process.env['REDIS_URL'])
+  const threads = options.threads ?? (redis === undefined && tasks !== undefined ? availableParallelism() : 0)
+  if (!Number.isInteger(threads) || threads < 0 || threads > 1024) {
+    throw new UsageError(`threads can't be ${threads}: give a whole number from 0 to 1024.`)
+  }
+  if (threads > 0 && tasks === undefined) {
+    throw new UsageError('A local worker needs to know what to run: give connect() the tasks option, the path or URL of your task module, or threads: 0.')
+  }
+  if (!(connectTimeoutMs > 0 && connectTimeoutMs < 2 ** 31)) throw new UsageError(`connectTimeoutMs can't be ${connectTimeoutMs}: give milliseconds.`)
+  const lane = { namespace: checkName('namespace', namespace), queue: checkName('queue', queue), lane: 0 }
+  return { redis, tasks, threads, lane, connectTimeoutMs }
+}
+
+/** Adds to `ends` what has to be undone, in that order, as it goes. */
+async function open(options: ResolvedConnectOptions, ends: (() => Promise<void>)[]): Promise<Mill> {
+  const { tasks, threads, lane } = options
+  // Compiling the module takes as long as starting Redis, so both at once. What fails is said when it is awaited.
+  const bundling = tasks === undefined ? undefined : bundleTasks(tasks)
+  bundling?.catch(() => undefined)
+  const target = await findRedis(options.redis, ends)
+  const link = new Link(target, lane)
+  try {
+    await reach(link, target, options.connectTimeoutMs)
+    const bundle = await bundling
+    if (threads > 0 && bundle !== undefined) {
+      const start = { target: portableTarget(target), namespace: lane.namespace, queue: lane.queue, lanes: 1, threads, tasks: pathToFileURL(bundle.file).href }
+      const worker = new LocalWorker(start, error => {
+        for (const job of link.jobs) job.fail(error)
+      })
+      ends.unshift(() => worker.stop())
+      await worker.start()
+    }
+    return new ConnectedMill({ link, ownHash: bundle?.hash, ends })
+  } catch (error) {
+    await link.stop(0)
+    throw error
+  }
+}
+
+async function findRedis(redis: RedisInput | undefined, ends: (() => Promise<void>)[]): Promise<RedisTarget> {
+  if (redis !== undefined) return redisTarget(redis)
+  const embedded = await acquireEmbeddedRedis({ projectDir: projectDirectory() })
+  ends.push(() => embedded.release())
+  return { kind: 'single', options: { path: embedded.socketPath } }
+}
+
+async function reach(link: Link, target: RedisTarget, timeoutMs: number): Promise<void> {
+  if (!(await whenReady(link.client, timeoutMs))) {
+    const reason = link.lastError === undefined ? '' : ` (${link.lastError.message})`
+    throw new RedisUnreachableError(
+      `${describeTarget(target)} did not answer within ${timeoutMs} ms${reason}. Check that it runs and that the address and password are right, or leave out the redis option and REDIS_URL for an embedded one.`,
+      { cause: link.lastError },
+    )
+  }
+  await checkServer(link.client)
+  await link.start()
+}
+
+/** A worker loads the task module in each of its threads: a connection there would start workers that load it, and so on. */
+function refuseInTaskModule(): void {
+  const loading: symbol = Symbol.for('millrace.loading')
+  if ((globalThis as Record<symbol, unknown>)[loading] === undefined) return
+  throw new UsageError(
+    'connect() was called while a worker was loading the task module. Keep tasks in a module of their own, which the program that connects imports, and not the other way round.',
+  )
+}

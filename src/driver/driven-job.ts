@@ -1,0 +1,509 @@
+import {
+  CollectorReplacedError,
+  ConnectionClosedError,
+  InputsIncompleteError,
+  JobCancelledError,
+  JobConflictError,
+  MillraceError,
+  TasksLostError,
+} from '../errors.ts'
+import { encodeRangePayload } from '../protocol/chunk.ts'
+import type { PartCounters, PartRecord } from '../protocol/records.ts'
+import type { JobMessage, ResultsMessage } from '../protocol/run.ts'
+import { jitteredBackoffMs } from '../runtime/backoff.ts'
+import type { LaneStore } from '../store/lane-store.ts'
+import { Assembler } from './assembler.ts'
+import type { Arrival, Piece } from './assembler.ts'
+import { Collector } from './collector.ts'
+import { nothingToFeed } from './feeder.ts'
+import type { Feeder } from './feeder.ts'
+import { Outbox } from './outbox.ts'
+import { driverLeaseMs } from './part.ts'
+import type { Part } from './part.ts'
+import { Releaser } from './releaser.ts'
+import { Signal } from './signal.ts'
+import { Submitter } from './submitter.ts'
+import { windowRoom } from './window.ts'
+
+/** What a driven job needs of the connection. */
+export interface JobHost {
+  readonly store: LaneStore
+  /** Messages of the job's part go to this job from now on. */
+  adopt(job: DrivenJob): void
+  disown(job: DrivenJob): void
+  /** Deletes an ended job's keys when there is time. */
+  dropLater(part: Part): void
+}
+
+/** How a job comes about. */
+export interface JobPlan {
+  readonly part: Part
+  /** Whether the user chose its id: such a job outlives Ctrl-C and `close`. */
+  readonly named: boolean
+  /** The part's record, when it was there before. */
+  readonly record?: PartRecord | undefined
+}
+
+/** A piece with what it takes to decode it. */
+export interface ReadPiece extends Piece {
+  readonly bytes: Buffer
+}
+
+/** Payloads of a detached job that are kept in case Redis loses them. */
+const mostDetachedBytes = 256 * 1024 * 1024
+/** A job that hears nothing for so long looks for itself. */
+const quietMs = 1500
+
+/**
+ * One job that this driver submits and collects: brings together what feeds, submits, collects and releases, and compares
+ * with Redis whenever something may have been missed. Redis may at any time have less than it had; then what is not
+ * yet collected is submitted anew. It ends once: finished, failed, or cancelled.
+ */
+export class DrivenJob {
+  readonly id: string
+  readonly part: Part
+  readonly named: boolean
+  readonly record: PartRecord | undefined
+  readonly store: LaneStore
+  readonly outbox: Outbox
+  readonly assembler: Assembler
+  readonly collector: Collector
+  readonly submitter: Submitter
+  readonly releaser: Releaser
+  readonly #host: JobHost
+  #feeder: Feeder | undefined
+  #streams = false
+  #consumed = false
+  #handed: number
+  #over = false
+  #error: Error | undefined
+  readonly #news = new Signal()
+  #submittedWaiters: { resolve: () => void; reject: (error: Error) => void }[] = []
+  #recovering = false
+  #mustRestart = false
+  #lastNewsAt = performance.now()
+  readonly #endListeners: (() => void)[] = []
+
+  constructor(host: JobHost, plan: JobPlan) {
+    const { part, record } = plan
+    this.#host = host
+    this.id = part.job
+    this.part = part
+    this.named = plan.named
+    this.record = record
+    this.store = host.store
+    const cursor = record?.cursor ?? 0
+    const releasedBefore = Math.max(0, (record?.released ?? 0) - cursor)
+    this.#handed = cursor + releasedBefore
+    this.outbox = record === undefined ? new Outbox() : outboxOf(record)
+    this.assembler = new Assembler(cursor)
+    this.collector = new Collector(this, releasedBefore)
+    this.submitter = new Submitter(this, record)
+    this.releaser = new Releaser(this)
+    host.adopt(this)
+  }
+
+  // Life --------------------------------------------------------------------------------------------------------------
+
+  /** Starts to submit, or to collect what an earlier driver submitted. */
+  begin(feeder: Feeder): void {
+    if (this.#over) {
+      feeder.stop()
+      return
+    }
+    this.#feeder = feeder
+    feeder.run().catch((error: unknown) => {
+      this.abort(error)
+    })
+    if (this.record !== undefined) {
+      this.collector.expect(this.record.settled)
+      void this.collector.scan()
+      if (this.submitter.completed) this.progressed()
+    }
+  }
+
+  /** Calls back when the job ends, in whichever way. */
+  onEnd(listener: () => void): void {
+    if (this.#over) listener()
+    else this.#endListeners.push(listener)
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  /** Whether the driver's lease keeps it running. */
+  get leased(): boolean {
+    return this.submitter.created && !(this.part.fields.detached && this.submitter.completed)
+  }
+
+  /** All is collected and used. */
+  finish(): void {
+    if (this.#over) return
+    this.#end(undefined)
+    this.#host.dropLater(this.part)
+  }
+
+  /** Ends for the consumer; what is in Redis stays as it is. */
+  fail(error: unknown): void {
+    this.#end(error instanceof Error ? error : new MillraceUnknownError(error))
+  }
+
+  /** Ends because of what the user did or gave, and takes the rest out of Redis. */
+  abort(error: unknown): void {
+    if (this.#over) return
+    this.fail(error)
+    void this.#takeOut()
+  }
+
+  async cancel(error: Error = jobCancelled(this.id)): Promise<void> {
+    if (this.#over) return
+    this.fail(error)
+    await this.#takeOut()
+  }
+
+  /** One task is to stop. Its result, if it has one, still comes. */
+  async cancelTask(index: number): Promise<void> {
+    if (this.#over) return
+    const { job, incarnation } = this.part
+    await this.store.publishControl({ type: 'cancel', job, incarnation, index })
+  }
+
+  /** Its consumer ends with an error: the rest is cancelled, unless the job is not this driver's any more, or stays for the next. */
+  async endWith(error: unknown): Promise<void> {
+    if (this.#over) return
+    if (error instanceof InputsIncompleteError) this.finish()
+    else {
+      this.fail(error)
+      await this.#takeOut()
+    }
+  }
+
+  /** The connection closes: a job that nobody can attach to is cancelled, others are left. */
+  async close(): Promise<void> {
+    if (this.#over) return
+    const stays = this.named || this.part.fields.detached || this.record !== undefined
+    this.fail(new ConnectionClosedError(`The connection was closed before the job ${this.id} had ended.${stays ? ' It can be attached to.' : ''}`))
+    if (!stays) await this.#takeOut()
+  }
+
+  #end(error: Error | undefined): void {
+    if (this.#over) return
+    this.#over = true
+    this.#error = error
+    this.#feeder?.stop()
+    this.submitter.stop()
+    this.collector.stop()
+    this.releaser.stop()
+    this.#host.disown(this)
+    for (const { resolve, reject } of this.#submittedWaiters.splice(0)) {
+      if (error === undefined) resolve()
+      else reject(error)
+    }
+    this.#news.fire()
+    for (const listener of this.#endListeners.splice(0)) listener()
+  }
+
+  async #takeOut(): Promise<void> {
+    const { job, incarnation } = this.part
+    try {
+      // The creating call may be under way, so there is nothing to know of its outcome here: dropping what is not there is harmless.
+      await this.store.drop(this.part)
+      await this.store.publishControl({ type: 'cancel', job, incarnation, index: undefined })
+    } catch {
+      // Its lease lapses, and what is left expires.
+    }
+  }
+
+  // Consuming ---------------------------------------------------------------------------------------------------------
+
+  /** A consumer begins. `stream`: what it has used is released. */
+  consume(how: { readonly stream: boolean; readonly ordered: boolean }): void {
+    this.#consumed = true
+    this.#streams = how.stream
+    if (!how.ordered) this.assembler.unorder()
+  }
+
+  /**
+   * The next piece, or undefined when there are no more.
+   * @throws what ended the job; InputsIncompleteError when a former driver did not submit everything.
+   */
+  async next(): Promise<ReadPiece | undefined> {
+    for (;;) {
+      if (this.#over) {
+        if (this.#error !== undefined) throw this.#error
+        return undefined
+      }
+      const piece = this.assembler.shift()
+      if (piece !== undefined) {
+        const bytes = piece.run.bytes ?? (await this.#read(piece))
+        if (bytes !== undefined) return { ...piece, bytes }
+      } else if (this.#hasAll()) {
+        return undefined
+      } else {
+        await this.#news.wait()
+      }
+    }
+  }
+
+  /** The consumer has used the piece, and everything before it when it goes in order. */
+  used(piece: Piece, ordered: boolean): void {
+    this.#handed += piece.count
+    if (this.#streams) this.releaser.add(piece.last ? piece.run : undefined, ordered ? piece.first + piece.count : undefined)
+    this.#feeder?.nudge()
+  }
+
+  submitted(): Promise<void> {
+    if (this.submitter.completed) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      if (this.#error !== undefined) reject(this.#error)
+      else this.#submittedWaiters.push({ resolve, reject })
+    })
+  }
+
+  get handed(): number {
+    return this.#handed
+  }
+
+  async #read(piece: Piece): Promise<Buffer | undefined> {
+    for (let attempt = 1; !this.#over; attempt++) {
+      const { incarnation } = this.part
+      try {
+        const bytes = await this.collector.bytesOf(piece)
+        if (bytes !== undefined) {
+          this.assembler.secure(piece)
+          this.outbox.collected(piece.first, piece.first + piece.count, this.assembler.secured)
+          return bytes
+        }
+        this.assembler.lose(piece)
+        if (this.part.incarnation === incarnation) this.lost()
+        return undefined
+      } catch {
+        await pause(attempt)
+      }
+    }
+    return undefined
+  }
+
+  #hasAll(): boolean {
+    if (!this.#inputsEnded) return false
+    const total = this.outbox.end
+    const { assembler, collector } = this
+    if (assembler.arrived + collector.released < total) return false
+    if (assembler.arrived < total) {
+      // The gaps are what a former driver released out of order.
+      assembler.skip(assembler.coverage.gaps(0, total))
+      collector.forgive()
+      return false
+    }
+    if (!this.inputsComplete()) {
+      throw new InputsIncompleteError(
+        `The job ${this.id} ended early: its driver went away after it had submitted ${total} inputs, and the rest were never submitted. All that was submitted has been delivered.`,
+        { submitted: total },
+      )
+    }
+    return true
+  }
+
+  // What the parts ask and tell ------------------------------------------------------------------------------------------
+
+  get coverage(): Assembler['coverage'] {
+    return this.assembler.coverage
+  }
+
+  room(): number {
+    const { bytes } = this.outbox
+    if (this.part.fields.detached) return Infinity
+    const { meanResultBytes } = this.collector
+    return windowRoom({ tasks: this.outbox.end - this.#handed, inputBytes: bytes, resultBytes: meanResultBytes })
+  }
+
+  paceNs(): number {
+    return this.collector.paceNs
+  }
+
+  send(): void {
+    this.submitter.send()
+  }
+
+  /** What a former driver did not submit will never come. */
+  inputsComplete(): boolean {
+    const abandoned = this.#feeder === nothingToFeed && this.record?.complete === false
+    return this.#inputsEnded && !abandoned
+  }
+
+  get #inputsEnded(): boolean {
+    return this.#feeder?.ended ?? false
+  }
+
+  progressed(): void {
+    if (this.part.fields.detached) this.outbox.forgetOldest(mostDetachedBytes)
+    if (this.submitter.completed) for (const { resolve } of this.#submittedWaiters.splice(0)) resolve()
+    this.#feeder?.nudge()
+  }
+
+  keepsResults(): boolean {
+    return this.#consumed || !this.part.fields.detached
+  }
+
+  arrived(run: Arrival): void {
+    if (run.bytes !== undefined) this.outbox.collected(run.first, run.first + run.count, this.assembler.secured)
+    this.#news.fire()
+  }
+
+  onMessage(message: ResultsMessage | JobMessage): void {
+    if (message.incarnation !== this.part.incarnation) return
+    this.#lastNewsAt = performance.now()
+    if (message.type === 'results') this.collector.onResults(message)
+    else if (message.type === 'replaced') this.replaced()
+    else this.fail(cancelledElsewhere(this.id))
+  }
+
+  replaced(): void {
+    this.fail(new CollectorReplacedError(`Another connection has attached to the job ${this.id} and collects it now.`))
+  }
+
+  // Comparing with Redis ------------------------------------------------------------------------------------------------
+
+  /** Looks for itself, unless it heard something a moment ago. */
+  poll(): void {
+    if (performance.now() - this.#lastNewsAt > quietMs) this.reconcile()
+  }
+
+  /** Compares what Redis has with what it must have, and acts on the difference. */
+  reconcile(): void {
+    void this.#reconcile().catch(() => {
+      // The connection is down again: the next poll, or the reconnect, looks again.
+    })
+  }
+
+  /** Results that must be in Redis are not. */
+  lost(): void {
+    this.#mustRestart = true
+    this.submitter.halt()
+  }
+
+  recover(): void {
+    if (this.#recovering || this.#over) return
+    this.#recovering = true
+    void this.#recover().finally(() => {
+      this.#recovering = false
+    })
+  }
+
+  async #reconcile(): Promise<void> {
+    const { acknowledged, completed, created } = this.submitter
+    const { incarnation, collector } = this.part
+    if (this.#over || this.#recovering || !created) return
+    const stand = await this.store.readCounters(this.id)
+    if (this.#over || this.#recovering || this.part.incarnation !== incarnation) return
+    const sound =
+      stand !== undefined &&
+      stand.incarnation === incarnation &&
+      stand.collector === collector &&
+      stand.state === 'open' &&
+      stand.submitted >= acknowledged &&
+      (stand.complete || !completed)
+    if (!sound) {
+      this.submitter.halt()
+      return
+    }
+    if (stand.pace > 0) this.collector.paceNs ||= stand.pace
+    this.collector.expect(stand.settled)
+  }
+
+  /** Nothing is under way. Finds out how the part stands, repairs it, and lets the submitter go on. */
+  async #recover(): Promise<void> {
+    for (let attempt = 1; !this.#over; attempt++) {
+      try {
+        const stand = await this.store.readCounters(this.id)
+        if (this.#over) return
+        const step = this.#judge(stand)
+        if (step === 'attach') await this.store.attach(this.id, this.part.collector, driverLeaseMs, this.part.hash)
+        else if (step === 'restart') await this.#dropToRestart()
+        else {
+          this.submitter.resume(step)
+          this.collector.expect(step.created ? (stand?.settled ?? 0) : 0)
+          return
+        }
+      } catch (error) {
+        if (error instanceof MillraceError) {
+          this.fail(error)
+          return
+        }
+        await pause(attempt)
+      }
+    }
+  }
+
+  async #dropToRestart(): Promise<void> {
+    const { job, incarnation } = this.part
+    await this.store.drop(this.part)
+    await this.store.publishControl({ type: 'cancel', job, incarnation, index: undefined })
+  }
+
+  /** What a part's stand calls for. @throws what ends the job. */
+  #judge(stand: PartCounters | undefined): 'attach' | 'restart' | { submitted: number; complete: boolean; created: boolean } {
+    const { created } = this.submitter
+    const ended = stand?.state === 'cancelled'
+    const isOurs = stand?.incarnation === this.part.incarnation
+    // What a record says that ended does not stand in the way of a job that is not there yet.
+    if (stand === undefined || (ended && (isOurs ? this.#mustRestart : !created))) {
+      if (created) this.#startAnew()
+      return { submitted: 0, complete: false, created: false }
+    }
+    if (stand.collector !== this.part.collector && (created || isOurs)) {
+      throw new CollectorReplacedError(`Another connection has attached to the job ${this.id} and collects it now.`)
+    }
+    if (!isOurs) {
+      throw new JobConflictError(`A job with the id ${this.id} exists already. Choose another id, or attach to it.`)
+    }
+    if (ended) throw cancelledElsewhere(this.id)
+    if (stand.state === 'parked') return 'attach'
+    if (this.#mustRestart) return 'restart'
+    return { submitted: stand.submitted, complete: stand.complete, created: true }
+  }
+
+  /** Redis has lost the part: a new incarnation of it begins with all that is not collected. */
+  #startAnew(): void {
+    this.#mustRestart = false
+    this.part.renew()
+    this.assembler.forgetUnread()
+    this.collector.reset()
+    this.releaser.restate()
+    const sharedIsLost = this.part.fields.shared && this.part.shared === undefined
+    const lost = this.assembler.coverage.gaps(0, sharedIsLost ? this.outbox.end : this.outbox.keptFrom)
+    if (lost.length > 0) {
+      throw new TasksLostError(`Redis has lost ${lost.reduce((sum, [from, to]) => sum + to - from, 0)} tasks of the job ${this.id}, whose inputs this driver does not have. Run them again.`, { lost })
+    }
+  }
+}
+
+/** What an earlier driver submitted is not here, but for a range, whose inputs can be made again. */
+function outboxOf(record: PartRecord): Outbox {
+  if (record.kind === 'list') return new Outbox(record.submitted)
+  const outbox = new Outbox(record.cursor)
+  if (record.submitted > record.cursor) outbox.push(record.submitted - record.cursor, encodeRangePayload(record))
+  outbox.rewind(record.submitted)
+  return outbox
+}
+
+/** Something that is no Error was thrown by what the user gave. */
+class MillraceUnknownError extends Error {
+  constructor(cause: unknown) {
+    super('Something that is not an Error was thrown while inputs were pulled.', { cause })
+  }
+}
+
+/** What the consumer of a cancelled job gets. `cause`: the signal's reason, where a signal did it. */
+export function jobCancelled(id: string, cause?: unknown): JobCancelledError {
+  return new JobCancelledError(`The job ${id} was cancelled.`, { cause })
+}
+
+function cancelledElsewhere(id: string): JobCancelledError {
+  return new JobCancelledError(`The job ${id} was cancelled from elsewhere.`)
+}
+
+function pause(attempt: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(attempt, { firstMs: 20, mostMs: 1000 })))
+}

@@ -1,0 +1,44 @@
+import { TaskCancelledError, TaskError, TaskQuarantinedError, TaskTimeoutError } from '../errors.ts'
+import { reviveFailure } from '../protocol/failure.ts'
+import { decodeOutcome } from '../protocol/outcome.ts'
+
+/** Where in the user's program a job was submitted. Capturing is cheap: the text is made when it is asked for. */
+export class SubmittedAt {
+  readonly #trace: { stack?: string } = {}
+
+  /** The trace begins at the caller of `entry`. */
+  constructor(entry: (...args: never[]) => unknown) {
+    Error.captureStackTrace(this.#trace, entry)
+  }
+
+  /** The lines of the trace, without the first, which names nothing. */
+  get lines(): string {
+    return (this.#trace.stack ?? '').split('\n').slice(1).join('\n')
+  }
+}
+
+/** The error of a task that has no result, with where it threw and where it was submitted. */
+export function taskError(bytes: Buffer, at: { readonly task: string; readonly jobId: string; readonly index: number; readonly submittedAt: SubmittedAt }): TaskError {
+  const { code, attempt, worker, error, evidence = [] } = decodeOutcome(bytes)
+  const cause = reviveFailure(error)
+  const { task, jobId, index } = at
+  const fields = { task, jobId, index, attempt, worker, cause }
+  const made = make(code, cause.message, { ...fields, evidence })
+  const threw = (cause.stack ?? '').split('\n').filter(line => /^\s+at /.test(line)).join('\n')
+  const stack = [`${made.name}: ${made.message}`, threw, `    in task ${JSON.stringify(task)}, index ${index}, attempt ${attempt}, on ${worker}; submitted`, at.submittedAt.lines]
+  Object.defineProperty(made, 'stack', { value: stack.filter(line => line !== '').join('\n'), writable: true, configurable: true })
+  return made
+}
+
+function make(code: string, message: string, fields: ConstructorParameters<typeof TaskQuarantinedError>[1]): TaskError {
+  switch (code) {
+    case 'TASK_TIMEOUT':
+      return new TaskTimeoutError(message, fields)
+    case 'TASK_CANCELLED':
+      return new TaskCancelledError(message, fields)
+    case 'TASK_QUARANTINED':
+      return new TaskQuarantinedError(message, fields)
+    default:
+      return new TaskError(message, fields)
+  }
+}

@@ -1,0 +1,94 @@
+import { isReducer } from '../code/task.ts'
+import type { Reducer } from '../code/task.ts'
+import { JobAlreadyConsumedError } from '../errors.ts'
+import { gatherResults, gatherSettled, reduceAll } from './consume.ts'
+import type { DrivenJob } from './driven-job.ts'
+import type { SubmittedAt } from './errors-from-wire.ts'
+import { InOrder, AsTheyCome } from './iterate.ts'
+import type { Opening } from './opening.ts'
+import { readProgress } from './progress.ts'
+import type { Job, Progress, Settled } from './types.ts'
+import type { Fleet } from './fleet.ts'
+
+/** What every public job is made of. */
+export interface JobParts {
+  readonly opening: Opening
+  readonly submittedAt: SubmittedAt
+  readonly fleet: Fleet
+}
+
+/** The workers' reducer of a job, as long as it can be chosen: until the end of the turn of `map`. */
+export interface ReducerChoice {
+  name: string
+  open: boolean
+}
+
+abstract class BaseJob<O> {
+  readonly id: string
+  readonly #parts: JobParts
+  readonly #choice: ReducerChoice
+  #consumed = false
+
+  constructor(parts: JobParts, choice: ReducerChoice) {
+    this.id = parts.opening.id
+    this.#parts = parts
+    this.#choice = choice
+  }
+
+  async results(): Promise<O[]> {
+    return (await gatherResults(await this.consume('results()'), this.#parts.submittedAt)) as O[]
+  }
+
+  async settled(): Promise<Settled<O>[]> {
+    return (await gatherSettled(await this.consume('settled()'), this.#parts.submittedAt)) as Settled<O>[]
+  }
+
+  async reduce<A = O>(reducer: Reducer<O> | ((accumulator: A, value: O) => A), initial: A): Promise<A> {
+    const registered = isReducer(reducer)
+    // Before anything is awaited: the choice ends with the turn.
+    if (registered && this.#choice.open && !this.#consumed) this.#choice.name = reducer.name
+    const fn = (registered ? reducer.fn : reducer) as (accumulator: unknown, value: unknown) => unknown
+    const job = await this.consume('reduce()')
+    return (await reduceAll(job, { fn, reducer: registered ? reducer.name : '', initial }, this.#parts.submittedAt)) as A
+  }
+
+  progress(): Promise<Progress> {
+    return readProgress(this.#parts)
+  }
+
+  async submitted(): Promise<void> {
+    await (await this.#parts.opening.opened).submitted()
+  }
+
+  cancel(): Promise<void> {
+    return this.#parts.opening.cancel()
+  }
+
+  /** The job for its one consumer. */
+  protected consume(how: string): Promise<DrivenJob> {
+    if (this.#consumed) {
+      const message = `The results of the job ${this.id} are already being used, so that ${how} can't have them too: a job has one consumer.`
+      return Promise.reject(new JobAlreadyConsumedError(message))
+    }
+    this.#consumed = true
+    return this.#parts.opening.opened
+  }
+
+  protected get submittedAt(): SubmittedAt {
+    return this.#parts.submittedAt
+  }
+}
+
+/** A job whose iteration gives results in input order. */
+export class OrderedJob<O> extends BaseJob<O> implements Job<O> {
+  [Symbol.asyncIterator](): AsyncIterator<O> {
+    return new InOrder<O>(this.consume('iteration'), this.submittedAt)
+  }
+}
+
+/** A job whose iteration gives `[index, result]` as tasks complete. */
+export class AsTheyComeJob<O> extends BaseJob<O> {
+  [Symbol.asyncIterator](): AsyncIterator<readonly [index: number, value: O]> {
+    return new AsTheyCome<O>(this.consume('iteration'), this.submittedAt)
+  }
+}

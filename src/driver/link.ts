@@ -1,0 +1,182 @@
+import { collectorChannel, controlChannel } from '../protocol/keys.ts'
+import type { Lane } from '../protocol/keys.ts'
+import { decodeControl } from '../protocol/control.ts'
+import { randomName } from '../protocol/names.ts'
+import { decodeCollectorMessage } from '../protocol/run.ts'
+import type { AnsweredMessage } from '../protocol/run.ts'
+import { Loop } from '../runtime/loop.ts'
+import { isReady, openClient } from '../store/client.ts'
+import type { Client } from '../store/client.ts'
+import { LaneStore } from '../store/lane-store.ts'
+import type { RedisTarget } from '../store/target.ts'
+import type { DrivenJob, JobHost } from './driven-job.ts'
+import { Fleet } from './fleet.ts'
+import { driverLeaseMs } from './part.ts'
+import type { Part } from './part.ts'
+
+/** Longer than any script or snapshot's pause should take. */
+const silenceMs = 10_000
+const pollMs = 2000
+const dropDelayMs = 5
+const renewAtOnce = 1000
+
+/**
+ * A driver's connections: one for commands, one that listens. Hands messages to the jobs they are for, renews the
+ * leases of all jobs at once, and has every job compare itself with Redis after each reconnect and now and then.
+ */
+export class Link implements JobHost {
+  /** Names this connection as a collector. */
+  readonly token = randomName(16)
+  readonly client: Client
+  readonly store: LaneStore
+  readonly fleet: Fleet
+  /** Where this driver is told of results and answers. */
+  readonly channel: string
+  readonly #subscriber: Client
+  readonly #control: string
+  readonly #jobs = new Map<string, DrivenJob>()
+  readonly #answers = new Map<string, (message: AnsweredMessage) => void>()
+  readonly #poll: Loop
+  readonly #renew: Loop
+  #dropped: Part[] = []
+  #dropTimer: NodeJS.Timeout | undefined
+  #lastError: Error | undefined
+  #wasReady = false
+
+  constructor(target: RedisTarget, lane: Lane) {
+    this.client = openClient(target, { name: 'millrace:driver', silenceMs })
+    this.#subscriber = openClient(target, { name: 'millrace:driver:listen', silenceMs })
+    this.store = new LaneStore(this.client, lane)
+    this.fleet = new Fleet(this.store)
+    this.channel = collectorChannel(lane.namespace, lane.queue, this.token)
+    this.#control = controlChannel(lane.namespace, lane.queue)
+    const onError = (error: unknown) => {
+      this.#lastError = error instanceof Error ? error : undefined
+    }
+    this.client.on('error', onError)
+    this.#subscriber.on('error', onError)
+    this.client.on('ready', () => {
+      if (this.#wasReady) this.#reconcileAll()
+      this.#wasReady = true
+    })
+    this.#subscriber.on('ready', () => {
+      // The client subscribes again by itself; this one's reply says that it has, and only then a look sees all.
+      void this.#subscribe().then(() => {
+        this.#reconcileAll()
+      }, onError)
+    })
+    this.#subscriber.on('messageBuffer', (channel: Buffer, message: Buffer) => {
+      this.#onMessage(channel.toString(), message)
+    })
+    // A connection that has died without a word is only noticed by a command that gets no answer.
+    this.#poll = new Loop(() => this.#look(), { intervalMs: pollMs, onError })
+    this.#renew = new Loop(() => this.#renewLeases(), { intervalMs: driverLeaseMs / 3, jitter: 0, onError })
+  }
+
+  /** The last thing that went wrong with a connection. */
+  get lastError(): Error | undefined {
+    return this.#lastError
+  }
+
+  /** Resolves when this driver is listening. */
+  async start(): Promise<void> {
+    await this.#subscribe()
+    this.#poll.start()
+    this.#renew.start()
+  }
+
+  /** Resolves when all that is to be said is said, or can't be, and the connections are closed. */
+  async stop(withinMs: number): Promise<void> {
+    clearTimeout(this.#dropTimer)
+    if (isReady(this.client)) await within(withinMs, this.#dropNow())
+    this.fleet.changed()
+    this.client.disconnect()
+    this.#subscriber.disconnect()
+    await Promise.all([this.#poll.stop(), this.#renew.stop()])
+  }
+
+  get jobs(): readonly DrivenJob[] {
+    return [...this.#jobs.values()]
+  }
+
+  // JobHost -------------------------------------------------------------------------------------------------------------
+
+  adopt(job: DrivenJob): void {
+    // The same connection attached to a job that it drives already: only one of the two may go on.
+    this.#jobs.get(job.id)?.replaced()
+    this.#jobs.set(job.id, job)
+  }
+
+  disown(job: DrivenJob): void {
+    if (this.#jobs.get(job.id) === job) this.#jobs.delete(job.id)
+  }
+
+  dropLater(part: Part): void {
+    this.#dropped.push(part)
+    this.#dropTimer ??= setTimeout(() => {
+      void this.#dropNow()
+    }, dropDelayMs)
+  }
+
+  // Answers -------------------------------------------------------------------------------------------------------------
+
+  /** Calls back for every answer to the broadcast, until the returned function is called. */
+  onAnswers(broadcast: string, listener: (message: AnsweredMessage) => void): () => void {
+    this.#answers.set(broadcast, listener)
+    return () => this.#answers.delete(broadcast)
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------------
+
+  async #subscribe(): Promise<void> {
+    await this.#subscriber.subscribe(this.channel, this.#control)
+  }
+
+  #onMessage(channel: string, message: Buffer): void {
+    if (channel === this.#control) {
+      const type = decodeControl(message)?.type
+      if (type === 'joined' || type === 'left') this.fleet.changed()
+      return
+    }
+    try {
+      const decoded = decodeCollectorMessage(message)
+      if (decoded.type === 'answered') this.#answers.get(decoded.broadcast)?.(decoded)
+      else this.#jobs.get(decoded.job)?.onMessage(decoded)
+    } catch {
+      // Anybody may publish here; what is none of ours is ignored, and what was damaged is found in the Hash.
+    }
+  }
+
+  #reconcileAll(): void {
+    for (const job of this.#jobs.values()) job.reconcile()
+  }
+
+  async #look(): Promise<void> {
+    for (const job of this.#jobs.values()) job.poll()
+    const probes: Promise<unknown>[] = []
+    if (isReady(this.client)) probes.push(this.client.ping())
+    if (isReady(this.#subscriber)) probes.push(this.#subscriber.ping())
+    await Promise.all(probes)
+  }
+
+  async #renewLeases(): Promise<void> {
+    const leased = this.jobs.filter(job => job.leased)
+    for (let from = 0; from < leased.length; from += renewAtOnce) {
+      const some = leased.slice(from, from + renewAtOnce)
+      const known = await this.store.renewDriver(some.map(job => job.id), driverLeaseMs)
+      if (known < some.length) for (const job of some) job.reconcile()
+    }
+  }
+
+  /** Jobs that are not dropped for some reason expire once their driver's lease has. */
+  async #dropNow(): Promise<void> {
+    this.#dropTimer = undefined
+    await Promise.allSettled(this.#dropped.splice(0).map(part => this.store.drop(part)))
+  }
+}
+
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  await Promise.race([work, new Promise(resolve => (timer = setTimeout(resolve, ms)))])
+  clearTimeout(timer)
+}

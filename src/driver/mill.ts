@@ -1,0 +1,225 @@
+import type { Task } from '../code/task.ts'
+import { isTask } from '../code/task.ts'
+import { ConnectionClosedError, UsageError } from '../errors.ts'
+import { checkJobId, randomName } from '../protocol/names.ts'
+import { encodeValue } from '../protocol/values.ts'
+import { readDurability } from '../store/inspect/durability.ts'
+import { takeSnapshot } from '../store/inspect/snapshot.ts'
+import { broadcast } from './broadcast.ts'
+import { CallHandle, Calls } from './calls.ts'
+import { jobCancelled } from './driven-job.ts'
+import { SubmittedAt } from './errors-from-wire.ts'
+import { inputSource } from './input-source.ts'
+import { onInterrupt } from './interrupt.ts'
+import { AsTheyComeJob, OrderedJob } from './job.ts'
+import type { ReducerChoice } from './job.ts'
+import type { Link } from './link.ts'
+import { attachJob, openJob, Opening } from './opening.ts'
+import type { OpeningContext } from './opening.ts'
+import { isRange } from './range.ts'
+import type { BroadcastAnswer, DurabilityReport, Handle, InputArguments, Inputs, Job, MapOptions, Mill, SnapshotReport, SubmitOptions, UnorderedJob, WorkerView } from './types.ts'
+
+/** What a connection is made of, besides its link. */
+export interface MillParts {
+  readonly link: Link
+  readonly ownHash: string | undefined
+  /** What has to end after the jobs have: the local worker, the embedded Redis. In this order. */
+  readonly ends: readonly (() => Promise<void>)[]
+}
+
+const dayMs = 24 * 60 * 60 * 1000
+const snapshotTimeoutMs = 10 * 60 * 1000
+const broadcastTimeoutMs = 10_000
+/** How long closing may take to say goodbye to Redis. */
+const goodbyeMs = 2000
+
+/** The public connection. Checks what the user gives; the work is done elsewhere. */
+export class ConnectedMill implements Mill {
+  readonly #parts: MillParts
+  readonly #context: OpeningContext
+  readonly #calls: Calls
+  readonly #openings = new Set<Opening>()
+  readonly #stopInterrupts: () => void
+  #closing: Promise<void> | undefined
+
+  constructor(parts: MillParts) {
+    this.#parts = parts
+    this.#context = parts
+    this.#calls = new Calls(parts, (id, task, named, opening) => {
+      this.#watch(opening)
+      if (named) announce(id, task)
+    })
+    this.#stopInterrupts = onInterrupt(
+      () => this.#openings.size > 0,
+      () => this.close(),
+    )
+  }
+
+  async run<I, O, S>(task: Task<I, O, S>, ...[input, options]: InputArguments<I, SubmitOptions>): Promise<O> {
+    return (await this.#call(task, input, options, this.run).result()) as O
+  }
+
+  submit<I, O, S>(task: Task<I, O, S>, ...[input, options]: InputArguments<I, SubmitOptions>): Handle<O> {
+    return this.#call(task, input, options, this.submit) as Handle<O>
+  }
+
+  map<I, O, S>(task: Task<I, O, S>, inputs: Inputs<I>, options: MapOptions<S> & { readonly ordered: false }): UnorderedJob<O>
+  map<I, O, S>(task: Task<I, O, S>, inputs: Inputs<I>, options?: MapOptions<S>): Job<O>
+  map<I, O, S>(task: Task<I, O, S>, inputs: Inputs<I>, options: MapOptions<S> = {}): Job<O> | UnorderedJob<O> {
+    this.#mustBeOpen()
+    const name = nameOf(task)
+    const { signal, ordered = true, detached = false, shared, keepMs = dayMs } = options
+    if (!(keepMs >= 1000 && keepMs <= 365 * dayMs)) throw new UsageError(`keepMs can't be ${keepMs}: give milliseconds, from a second to a year.`)
+    const id = options.id === undefined ? randomName(10) : checkJobId(options.id)
+    const choice: ReducerChoice = { name: '', open: true }
+    const opening = openJob(this.#context, {
+      id,
+      named: options.id !== undefined,
+      task: name,
+      priority: priorityOf(options),
+      detached,
+      keepMs: Math.round(keepMs),
+      shared: shared === undefined ? undefined : encodeValue(shared),
+      inputs: isRange(inputs) ? inputs : inputSource(checkInputs(inputs)),
+      reducer: () => {
+        choice.open = false
+        return choice.name
+      },
+    })
+    this.#watch(opening)
+    announce(id, name)
+    cancelOn(signal, opening)
+    const parts = { opening, submittedAt: new SubmittedAt(this.map), fleet: this.#parts.link.fleet }
+    return ordered ? new OrderedJob<O>(parts, choice) : new AsTheyComeJob<O>(parts, choice)
+  }
+
+  async broadcast<I, O, S>(task: Task<I, O, S>, ...[input, options]: InputArguments<I, { readonly timeoutMs?: number }>): Promise<BroadcastAnswer<O>[]> {
+    this.#mustBeOpen()
+    const { timeoutMs = broadcastTimeoutMs } = options ?? {}
+    if (!(timeoutMs > 0)) throw new UsageError(`timeoutMs can't be ${timeoutMs}: give milliseconds.`)
+    return (await broadcast(this.#context, { task: nameOf(task), input: encodeValue(input), timeoutMs })) as BroadcastAnswer<O>[]
+  }
+
+  attach(id: string): Promise<Job<unknown>>
+  attach<I, O, S>(id: string, task: Task<I, O, S>): Promise<Job<O>>
+  async attach<I, O, S>(id: string, task?: Task<I, O, S>): Promise<Job<O>> {
+    this.#mustBeOpen()
+    checkJobId(id)
+    const submittedAt = new SubmittedAt(this.attach)
+    const job = await attachJob(this.#context, id, task === undefined ? undefined : nameOf(task))
+    const opening = new Opening(id, () => Promise.resolve(job))
+    await opening.opened
+    this.#watch(opening)
+    return new OrderedJob<O>({ opening, submittedAt, fleet: this.#parts.link.fleet }, { name: '', open: false })
+  }
+
+  async workers(): Promise<WorkerView[]> {
+    this.#mustBeOpen()
+    return [...(await this.#parts.link.fleet.read())]
+  }
+
+  async snapshot(): Promise<SnapshotReport> {
+    this.#mustBeOpen()
+    return takeSnapshot(this.#parts.link.client, { timeoutMs: snapshotTimeoutMs })
+  }
+
+  async durability(): Promise<DurabilityReport> {
+    this.#mustBeOpen()
+    return readDurability(this.#parts.link.client)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#stopInterrupts()
+    const { link, ends } = this.#parts
+    for (const opening of this.#openings) opening.end(closed())
+    const goodbyes = Promise.allSettled(link.jobs.map(job => job.close()))
+    let timer: NodeJS.Timeout | undefined
+    await Promise.race([goodbyes, new Promise(resolve => (timer = setTimeout(resolve, goodbyeMs)))])
+    clearTimeout(timer)
+    await link.stop(goodbyeMs)
+    for (const end of ends) await end()
+  }
+
+  #call(task: Task<never, unknown, never> | Task<unknown, unknown, unknown>, input: unknown, options: SubmitOptions | undefined, entry: (...args: never[]) => unknown): CallHandle {
+    this.#mustBeOpen()
+    const { signal, id } = options ?? {}
+    const kind = { task: nameOf(task), priority: options === undefined ? 0 : priorityOf(options), id: id === undefined ? undefined : checkJobId(id) }
+    if (signal?.aborted === true) {
+      const rejected = Promise.reject(jobCancelled(id ?? kind.task, signal.reason))
+      rejected.catch(() => undefined)
+      return new CallHandle(id ?? 'never', rejected, () => Promise.resolve())
+    }
+    const handle = this.#calls.add(kind, input, entry)
+    if (signal !== undefined) {
+      const onAbort = () => void handle.cancel()
+      signal.addEventListener('abort', onAbort, { once: true })
+      const done = () => {
+        signal.removeEventListener('abort', onAbort)
+      }
+      handle.result().then(done, done)
+    }
+    return handle
+  }
+
+  #watch(opening: Opening): void {
+    this.#openings.add(opening)
+    const forget = () => this.#openings.delete(opening)
+    opening.opened.then(job => {
+      job.onEnd(forget)
+    }, forget)
+  }
+
+  #mustBeOpen(): void {
+    if (this.#closing !== undefined) throw closed()
+  }
+}
+
+function closed(): ConnectionClosedError {
+  return new ConnectionClosedError('The connection is closed: call connect() for another.')
+}
+
+function nameOf(task: unknown): string {
+  if (isTask(task)) return task.name
+  throw new UsageError(`What was given is not a task (it is ${task === null ? 'null' : `of type ${typeof task}`}): pass what task() returned, as exported by your task module.`)
+}
+
+function checkInputs<I>(inputs: Inputs<I>): Inputs<I> {
+  const given: unknown = inputs
+  if (typeof given === 'object' && given !== null && (Symbol.iterator in given || Symbol.asyncIterator in given)) return inputs
+  throw new UsageError(`The inputs of map() must be an array, an iterable, an async iterable or a range, not ${given === null ? 'null' : typeof given === 'string' ? 'a string' : `of type ${typeof given}`}.`)
+}
+
+function priorityOf({ priority = 0 }: SubmitOptions): number {
+  if (Number.isInteger(priority) && Math.abs(priority) <= 1000) return priority
+  throw new UsageError(`The priority can't be ${priority}: give a whole number from -1000 to 1000.`)
+}
+
+function cancelOn(signal: AbortSignal | undefined, opening: Opening): void {
+  if (signal === undefined) return
+  const onAbort = () => void opening.cancel(jobCancelled(opening.id, signal.reason))
+  if (signal.aborted) {
+    onAbort()
+    return
+  }
+  signal.addEventListener('abort', onAbort, { once: true })
+  const done = () => {
+    signal.removeEventListener('abort', onAbort)
+  }
+  opening.opened.then(job => {
+    job.onEnd(done)
+  }, done)
+}
+
+/** `millrace run` asks for the ids, so that a person can attach after a crash. */
+function announce(id: string, task: string): void {
+  if (process.env['MILLRACE_ANNOUNCE'] === '1') process.stderr.write(`millrace: job ${id} (${task})\n`)
+}

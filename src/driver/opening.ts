@@ -1,0 +1,184 @@
+import { setImmediate as turnEnd } from 'node:timers/promises'
+import { JobConflictError, JobNotFoundError } from '../errors.ts'
+import type { PartFields, PartRecord } from '../protocol/records.ts'
+import { DrivenJob, jobCancelled } from './driven-job.ts'
+import { ListFeeder, nothingToFeed, RangeFeeder } from './feeder.ts'
+import type { InputSource } from './input-source.ts'
+import type { Link } from './link.ts'
+import { matchCode } from './code-match.ts'
+import { driverLeaseMs, Part } from './part.ts'
+import { Range } from './range.ts'
+
+/** What of a connection is needed to open jobs on it. */
+export interface OpeningContext {
+  readonly link: Link
+  /** The hash of the driver's own task module, where it was given one. */
+  readonly ownHash: string | undefined
+}
+
+/** A job as the user asked for it. */
+export interface JobRequest {
+  readonly id: string
+  /** Whether the user chose the id, so that the job may be there already. */
+  readonly named: boolean
+  readonly task: string
+  readonly priority: number
+  readonly detached: boolean
+  readonly keepMs: number
+  readonly shared: Buffer | undefined
+  readonly inputs: InputSource | Range
+  /** The reducer for the workers, or '': asked at the end of the turn. */
+  reducer(): string
+}
+
+/**
+ * The way from a request to a job that is driven: the end of the turn (a `reduce` may follow the `map`), the code that
+ * workers have, what is there under the id. It may take long, and can be ended meanwhile.
+ */
+export class Opening {
+  readonly id: string
+  /** Rejects with what ended it before it was open. */
+  readonly opened: Promise<DrivenJob>
+  /** Why it is not open yet, in words. */
+  waitingFor: string | undefined
+  #job: DrivenJob | undefined
+  #ended: Error | undefined
+  #interrupt: (error: Error) => void = () => undefined
+  readonly #interrupted: Promise<never>
+
+  constructor(id: string, open: (opening: Opening) => Promise<DrivenJob>) {
+    this.id = id
+    this.#interrupted = new Promise((_resolve, reject) => {
+      this.#interrupt = reject
+    })
+    this.#interrupted.catch(() => undefined)
+    this.opened = Promise.race([this.#interrupted, open(this).then(job => this.#open(job))])
+    // Whoever consumes the job gets the error; nobody needs to.
+    this.opened.catch(() => undefined)
+  }
+
+  get job(): DrivenJob | undefined {
+    return this.#job
+  }
+
+  get ended(): boolean {
+    return this.#ended !== undefined
+  }
+
+  /** Cancels the job, opened or not. */
+  async cancel(error: Error = jobCancelled(this.id)): Promise<void> {
+    this.end(error)
+    await this.#job?.cancel(error)
+  }
+
+  /** Ends the opening, if it has not come to its end; an open job goes on. */
+  end(error: Error): void {
+    if (this.#job !== undefined || this.#ended !== undefined) return
+    this.#ended = error
+    this.#interrupt(error)
+  }
+
+  #open(job: DrivenJob): DrivenJob {
+    // Ended while the last step was under way: what that did is undone.
+    if (this.#ended !== undefined) void job.cancel(this.#ended)
+    this.#job = job
+    return job
+  }
+}
+
+/** Opens a new job, or resumes the one that has its id. */
+export function openJob(context: OpeningContext, request: JobRequest): Opening {
+  return new Opening(request.id, async opening => {
+    await turnEnd()
+    const hash = await findHash(context, request.task, opening)
+    const fields = fieldsOf(request, hash)
+    const record = request.named && !opening.ended ? await findExisting(context, request, fields) : undefined
+    return drive(context, request, fields, record)
+  })
+}
+
+/** Attaches to a job that another driver, or this one, has made. @throws {JobNotFoundError | JobConflictError} */
+export async function attachJob({ link }: OpeningContext, id: string, task: string | undefined): Promise<DrivenJob> {
+  const { store, token } = link
+  const found = await store.readPart(id)
+  if (found === undefined || found.state === 'cancelled') throw notFound(id)
+  if (task !== undefined && found.task !== task) {
+    throw new JobConflictError(`The job ${id} runs the task ${JSON.stringify(found.task)}, not ${JSON.stringify(task)}. Attach to it with that task.`)
+  }
+  const record = await store.attach(id, token, driverLeaseMs, found.hash)
+  if (record === undefined || record.state === 'cancelled') throw notFound(id)
+  const part = new Part(id, token, record, { incarnation: record.incarnation })
+  const job = new DrivenJob(link, { part, named: true, record })
+  const rest = record.kind === 'range' && !record.complete
+  job.begin(rest ? new RangeFeeder(new Range(record.start, record.step, record.total), job, record.detached) : nothingToFeed)
+  return job
+}
+
+/** Waits, if it must, for a worker that says which code the task has. Quick where that was found before. */
+export async function findHash({ link, ownHash }: OpeningContext, task: string, opening?: Opening): Promise<string> {
+  const { fleet } = link
+  const matched = fleet.matched.get(task)
+  if (matched !== undefined) return matched
+  while (opening?.ended !== true) {
+    const match = matchCode(task, ownHash, fleet.known ?? (await fleet.read()))
+    if ('hash' in match) {
+      fleet.matched.set(task, match.hash)
+      return match.hash
+    }
+    if (opening !== undefined) opening.waitingFor = match.waitFor
+    await fleet.change()
+  }
+  return ''
+}
+
+function fieldsOf(request: JobRequest, hash: string): PartFields {
+  const { task, priority, detached, keepMs, inputs } = request
+  const isRange = inputs instanceof Range
+  return {
+    task,
+    hash,
+    kind: isRange ? 'range' : 'list',
+    start: isRange ? inputs.start : 0,
+    step: isRange ? inputs.step : 1,
+    total: isRange ? inputs.length : -1,
+    priority,
+    detached,
+    reducer: request.reducer(),
+    shared: request.shared !== undefined,
+    keepMs,
+  }
+}
+
+async function findExisting({ link }: OpeningContext, request: JobRequest, fields: PartFields): Promise<PartRecord | undefined> {
+  const { id } = request
+  const found = await link.store.readPart(id)
+  if (found === undefined || found.state === 'cancelled') return undefined
+  const differs = (['task', 'hash', 'kind', 'start', 'step', 'total'] as const).find(field => found[field] !== fields[field])
+  if (differs !== undefined) {
+    const word = differs === 'hash' ? 'code' : differs
+    throw new JobConflictError(
+      `A job with the id ${id} exists with another ${word} (${found[differs]}, not ${fields[differs]}). Choose another id, or attach to that job.`,
+    )
+  }
+  const record = await link.store.attach(id, link.token, driverLeaseMs, fields.hash)
+  return record?.state === 'cancelled' ? undefined : record
+}
+
+function drive({ link }: OpeningContext, request: JobRequest, fields: PartFields, record: PartRecord | undefined): DrivenJob {
+  const { id, named, inputs, shared } = request
+  const part = new Part(id, link.token, record ?? fields, { shared, ...(record === undefined ? {} : { incarnation: record.incarnation }) })
+  const job = new DrivenJob(link, { part, named, record })
+  if (record?.complete === true) {
+    if (!(inputs instanceof Range)) inputs.close()
+    job.begin(nothingToFeed)
+  } else if (inputs instanceof Range) {
+    job.begin(new RangeFeeder(inputs, job, part.fields.detached))
+  } else {
+    job.begin(new ListFeeder(inputs, job, record?.submitted ?? 0))
+  }
+  return job
+}
+
+function notFound(id: string): JobNotFoundError {
+  return new JobNotFoundError(`There is no job with the id ${id} in this queue: it never was, was cancelled, has been collected, or has expired.`)
+}

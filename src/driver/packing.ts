@@ -1,0 +1,44 @@
+import { maxChunkTasks } from '../protocol/chunk.ts'
+import { valueBytesEstimate } from '../protocol/values.ts'
+
+/** The work that one pack is to hold: short against a claim's twenty milliseconds, so that claims rarely cut packs. */
+const packNs = 2_000_000
+/** The payload of one pack, unless a single input is larger. */
+const packBytes = 64 * 1024
+/** While nothing is measured yet, packs double up to here. */
+const mostUnmeasured = 1024
+
+/**
+ * How many tasks the next pack is to hold. Before the pace is known they start with one task each, so that the first
+ * tasks spread over all threads, and double: 1, 1, 2, 4, …
+ */
+export function packTasks(packsBefore: number, paceNs: number): number {
+  if (paceNs > 0) return Math.min(maxChunkTasks, Math.max(1, Math.round(packNs / paceNs)))
+  return Math.min(mostUnmeasured, packsBefore < 2 ? 1 : 2 ** Math.min(30, packsBefore - 1))
+}
+
+/** Inputs being gathered into one pack. */
+export class Pack {
+  readonly first: number
+  readonly inputs: unknown[] = []
+  readonly #mostTasks: number
+  #bytes = 0
+
+  constructor(first: number, mostTasks: number) {
+    this.first = first
+    this.#mostTasks = mostTasks
+  }
+
+  /** False when the input does not fit any more: it begins the next pack. A first input always fits. */
+  add(input: unknown): boolean {
+    const bytes = this.#bytes + valueBytesEstimate(input)
+    if (this.inputs.length > 0 && bytes > packBytes) return false
+    this.inputs.push(input)
+    this.#bytes = bytes
+    return true
+  }
+
+  get full(): boolean {
+    return this.inputs.length >= this.#mostTasks || this.#bytes >= packBytes
+  }
+}

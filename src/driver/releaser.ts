@@ -1,0 +1,123 @@
+import { outcomeUnknown, isTransient } from '../store/reply-error.ts'
+import type { LaneStore } from '../store/lane-store.ts'
+import type { Arrival } from './assembler.ts'
+import type { Part } from './part.ts'
+
+/** What a releaser tells the job. */
+export interface ReleaserHost {
+  readonly part: Part
+  readonly store: LaneStore
+  /** The part is gone, or somebody else's: find out. */
+  reconcile(): void
+  fail(error: unknown): void
+}
+
+const mostRuns = 500
+const mostBytes = 4 * 1024 * 1024
+const delayMs = 5
+const retryMs = 500
+/** Encoding the accumulator may take this share of the time: a large one is stored less often. */
+const encodingShare = 0.1
+
+/** Deletes from Redis what the consumer has used, in batches, and stores how far it is in the same step. */
+export class Releaser {
+  readonly #host: ReleaserHost
+  #runs: Arrival[] = []
+  #bytes = 0
+  #cursor: number | undefined
+  #dirty = false
+  #timer: NodeJS.Timeout | undefined
+  #flushing: Promise<void> | undefined
+  #stopped = false
+  #notBefore = 0
+  /** What a reduction has up to the cursor, encoded. May throw for what can't travel. */
+  accumulator: (() => Buffer) | undefined
+
+  constructor(host: ReleaserHost) {
+    this.#host = host
+  }
+
+  /** The consumer is done with everything up to `cursor` (when it goes in order), and with this run. */
+  add(run: Arrival | undefined, cursor: number | undefined): void {
+    this.#cursor = cursor
+    this.#dirty = true
+    if (run !== undefined) {
+      this.#runs.push(run)
+      this.#bytes += run.valueBytes
+    }
+    const due = this.#runs.length >= mostRuns || this.#bytes >= mostBytes
+    if (due && performance.now() >= this.#notBefore) void this.flush()
+    else this.#flushIn(Math.max(delayMs, this.#notBefore - performance.now()))
+  }
+
+  /** Redis lost the part: it is to be told again how far the consumer is. The old runs are gone with it. */
+  restate(): void {
+    this.#runs = []
+    this.#bytes = 0
+    this.#dirty = this.#cursor !== undefined
+    if (this.#dirty) this.#flushIn(retryMs)
+  }
+
+  /** Resolves when what has been added is released, or has failed for now. */
+  async flush(): Promise<void> {
+    while (this.#flushing !== undefined) await this.#flushing
+    if (this.#stopped || !this.#dirty) return
+    this.#flushing = this.#flush()
+    await this.#flushing
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+  }
+
+  #flushIn(ms: number): void {
+    if (this.#stopped) return
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      void this.flush()
+    }, ms)
+  }
+
+  async #flush(): Promise<void> {
+    const { part, store } = this.#host
+    const runs = this.#runs.splice(0, mostRuns)
+    this.#bytes = this.#runs.reduce((bytes, run) => bytes + run.valueBytes, 0)
+    this.#dirty = this.#runs.length > 0
+    try {
+      const accumulator = this.#encode()
+      if (this.#stopped) return
+      const word = await store.release(part, { runs, cursor: this.#cursor, accumulator })
+      if (word !== 'released' && !this.#stopped) this.#again([], word)
+    } catch (error) {
+      if (this.#stopped) return
+      if (outcomeUnknown(error) || isTransient(error)) this.#again(runs)
+      else this.#host.fail(error)
+    } finally {
+      this.#flushing = undefined
+    }
+    if (this.#dirty) this.#flushIn(delayMs)
+  }
+
+  #again(runs: readonly Arrival[], word?: 'replaced' | 'gone'): void {
+    this.#runs.unshift(...runs)
+    this.#dirty = true
+    this.#flushIn(retryMs)
+    if (word !== undefined) this.#host.reconcile()
+  }
+
+  #encode(): Buffer | undefined {
+    if (this.accumulator === undefined) return undefined
+    const before = performance.now()
+    let bytes: Buffer
+    try {
+      bytes = this.accumulator()
+    } catch (error) {
+      this.#host.fail(error)
+      return undefined
+    }
+    const after = performance.now()
+    this.#notBefore = after + (after - before) / encodingShare
+    return bytes
+  }
+}

@@ -1,0 +1,101 @@
+import type { TaskModule } from '../code/load.ts'
+import { TaskTimeoutError, UnknownTaskError } from '../errors.ts'
+import { describeFailure } from '../protocol/failure.ts'
+import { decodeValue, encodeValue } from '../protocol/values.ts'
+import type { LaneStore } from '../store/lane-store.ts'
+import type { Board } from './board.ts'
+import { RunningTask } from './context.ts'
+import type { BroadcastRequest } from './messages.ts'
+
+export interface BroadcastsOptions {
+  readonly module: TaskModule
+  readonly board: Board
+  readonly commands: readonly LaneStore[]
+  readonly thread: number
+  /** This thread, as `host:pid/thread`. */
+  readonly label: string
+  readonly workerId: () => string | undefined
+  readonly writeLine: (line: string) => void
+}
+
+/** Answers are kept a little longer than anybody waits for them. */
+const keptBeyondMs = 60_000
+const mostWaiting = 64
+
+/** Broadcasts that wait for this thread: each runs its task once, when no other code is on the stack. */
+export class Broadcasts {
+  readonly #options: BroadcastsOptions
+  readonly #waiting: { readonly request: BroadcastRequest; readonly untilMs: number }[] = []
+
+  constructor(options: BroadcastsOptions) {
+    this.#options = options
+  }
+
+  add(request: BroadcastRequest): void {
+    if (this.#waiting.length < mostWaiting) this.#waiting.push({ request, untilMs: Date.now() + request.deadlineMs })
+  }
+
+  /** Starts what waits; false when nothing did, and the board is as it was. */
+  run(): boolean {
+    if (this.#waiting.length === 0) return false
+    for (const { request, untilMs } of this.#waiting.splice(0)) {
+      // Nobody waits any more for one that comes after its deadline, but its effect may still be wanted.
+      void this.#run(request, Math.max(1000, untilMs - Date.now()))
+    }
+    return true
+  }
+
+  async #run(request: BroadcastRequest, withinMs: number): Promise<void> {
+    const { writeLine, workerId, thread, commands } = this.#options
+    const { id, lane, deadlineMs, replyChannel } = request
+    let answer: Buffer
+    try {
+      const value = await this.#call(request, withinMs)
+      answer = encodeValue({ ok: true, value })
+    } catch (error) {
+      answer = encodeValue({ ok: false, error: describeFailure(error) })
+    }
+    const worker = workerId()
+    if (worker === undefined) return
+    try {
+      const keepMs = deadlineMs + keptBeyondMs
+      await commands[lane]?.answer(id, `${worker}/${thread}`, { answer, keepMs, replyChannel })
+    } catch (error) {
+      writeLine(`the answer to broadcast ${id} could not be stored: ${(error as Error).message}`)
+    }
+  }
+
+  async #call({ id, task: name, input }: BroadcastRequest, withinMs: number): Promise<unknown> {
+    const { module, board, thread, label, writeLine } = this.#options
+    const task = module.tasks.get(name)
+    if (task === undefined) throw new UnknownTaskError(`This worker's task module exports no task ${JSON.stringify(name)}.`)
+    const value = decodeValue(input)
+    const context = new RunningTask({ jobId: id, first: thread, attempt: 1, worker: label, shared: undefined, task: name, writeLine }, 0)
+    board.enterOutside(withinMs)
+    let result: unknown
+    try {
+      result = task.fn(value, context as Parameters<typeof task.fn>[1])
+    } finally {
+      board.enter(-1)
+    }
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const error = new TaskTimeoutError(`The broadcast task ${JSON.stringify(name)} did not end before its deadline.`, {
+          task: name,
+          jobId: id,
+          index: thread,
+          attempt: 1,
+          worker: label,
+        })
+        context.abort(error)
+        reject(error)
+      }, withinMs)
+    })
+    try {
+      return await Promise.race([result, late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { jitteredBackoffMs } from '../runtime/backoff.ts'
+import type { LaneStore } from '../store/lane-store.ts'
+import { isTransient, outcomeUnknown, refusesWrites } from '../store/reply-error.ts'
+import type { ClaimIds } from './claim-ids.ts'
+import { buildCommits } from './commit.ts'
+import type { Commit, FinishedChunk } from './commit.ts'
+import type { Batch } from './feed.ts'
+
+export interface CommitterOptions {
+  readonly hash: string
+  /** This thread, as `host:pid/thread`. */
+  readonly worker: string
+  readonly commands: readonly LaneStore[]
+  readonly ids: ClaimIds
+  readonly warn: (line: string) => void
+  readonly settled: (tasks: number) => void
+}
+
+const mostUnanswered = 3
+
+/**
+ * Hands in what was run. A commit whose reply was lost is sent again: if the first sending ran, the claim holds the
+ * chunks no more and the second is 'fenced'. So is one that comes after the worker was declared dead, or after Redis
+ * lost the claim; then somebody else runs the tasks, and nothing is overwritten.
+ */
+export class Committer {
+  readonly #options: CommitterOptions
+  readonly #unanswered = new Set<Promise<void>>()
+
+  constructor(options: CommitterOptions) {
+    this.#options = options
+  }
+
+  /** Begins to hand in a batch. Resolves when little enough is unanswered that another batch may be run. */
+  async send(batch: Batch, finished: readonly FinishedChunk[], paceNs: number): Promise<void> {
+    const sending = this.#send(batch, finished, paceNs)
+    this.#unanswered.add(sending)
+    void sending.finally(() => this.#unanswered.delete(sending))
+    while (this.#unanswered.size >= mostUnanswered) await Promise.race(this.#unanswered)
+  }
+
+  /** Resolves when every commit was answered. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#unanswered)
+  }
+
+  async #send(batch: Batch, finished: readonly FinishedChunk[], paceNs: number): Promise<void> {
+    const commits = buildCommits(finished, this.#options.worker)
+    const { claim } = batch
+    const { ids } = this.#options
+    const replies = await Promise.all(commits.map(commit => this.#settle(batch, commit, paceNs)))
+    // The main thread may still be handing back what it took away from this claim's batch.
+    const lowered = finished.some(({ header, done }) => done < header.count)
+    if (lowered || replies.includes('failed') || replies.includes('fenced')) ids.abandon(claim, false)
+    else ids.release(claim)
+  }
+
+  async #settle({ claim }: Batch, commit: Commit, paceNs: number): Promise<'committed' | 'discarded' | 'fenced' | 'failed'> {
+    const { hash, commands, warn, settled } = this.#options
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const { word } = await commands[claim.lane]!.settle({ ...commit.part, hash }, claim.id, { ...commit, paceNs })
+        if (word === 'committed') settled(commit.runs.reduce((sum, run) => sum + run.count, 0))
+        if (word === 'fenced' && attempt === 1) warn(`a commit for job ${commit.part.job} was refused: its tasks are someone else's now`)
+        return word
+      } catch (error) {
+        if (!outcomeUnknown(error) && !isTransient(error) && !refusesWrites(error)) {
+          warn(`a commit for job ${commit.part.job} failed, its tasks are handed back: ${(error as Error).message}`)
+          return 'failed'
+        }
+      }
+      await sleep(jitteredBackoffMs(attempt, { firstMs: 20, mostMs: 1000 }))
+    }
+  }
+}

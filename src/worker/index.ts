@@ -1,0 +1,3 @@
+export { startWorker } from './start-worker.ts'
+export type { RunningWorker } from './start-worker.ts'
+export type { WorkerOptions } from './options.ts'

@@ -1,0 +1,74 @@
+import { availableParallelism } from 'node:os'
+import { MillraceError } from '../errors.ts'
+import type { FromLocalWorker, StartLocalWorker } from '../protocol/local-worker.ts'
+import type { Log } from '../runtime/log.ts'
+import type { RedisTarget } from '../store/target.ts'
+import { resolveWorkerOptions } from './options.ts'
+import { startWorkerOn } from './start-worker.ts'
+import type { LocalWorker } from './start-worker.ts'
+
+/**
+ * The process that a driver forks for its local worker. It starts when it is told what to run, and goes when the
+ * driver goes: the IPC channel's end is the sign. Data are the driver's to print, so the log goes to stderr.
+ */
+
+/** The driver is gone: nobody waits for what runs here, and others can run it. */
+const farewellMs = 300
+
+const log: Log = {
+  info: line => {
+    process.stderr.write(`${line}\n`)
+  },
+  warn: line => {
+    process.stderr.write(`${line}\n`)
+  },
+}
+
+let worker: Promise<LocalWorker> | undefined
+
+process.once('message', (message: StartLocalWorker) => {
+  worker = start(message)
+  worker.catch(() => undefined)
+})
+process.once('disconnect', () => {
+  void leave()
+})
+// Ctrl-C reaches the whole process group: the driver decides, and closes the channel.
+process.on('SIGINT', () => {
+  if (!process.connected) void leave()
+})
+process.once('SIGTERM', () => {
+  void leave()
+})
+
+async function start({ target, namespace, queue, lanes, threads, tasks }: StartLocalWorker): Promise<LocalWorker> {
+  try {
+    const resolved = resolveWorkerOptions({ namespace, queue, threads: threads > 0 ? threads : availableParallelism(), log })
+    const started = await startWorkerOn(target as RedisTarget, new URL(tasks), { ...resolved, lanes })
+    // It had to give up: the driver starts another.
+    started.closed.catch(() => process.exit(1))
+    send({ type: 'ready', worker: started.id, hash: started.hash, tasks: started.tasks })
+    return started
+  } catch (error) {
+    const code = error instanceof MillraceError ? error.code : 'WORKER_START'
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    process.exitCode = 1
+    send({ type: 'failed', code, message }, () => {
+      process.disconnect()
+    })
+    throw error
+  }
+}
+
+async function leave(): Promise<void> {
+  try {
+    await (await worker)?.drain(farewellMs)
+    process.exit(process.exitCode ?? 0)
+  } catch {
+    process.exit(1)
+  }
+}
+
+function send(message: FromLocalWorker, sent: () => void = () => undefined): void {
+  if (process.connected) process.send?.(message, sent)
+}

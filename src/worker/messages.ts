@@ -1,0 +1,68 @@
+import type { ResolvedTaskOptions } from '../code/task.ts'
+import type { FailureRecord } from '../protocol/failure.ts'
+import type { RedisTarget } from '../store/target.ts'
+
+/** What a thread is started with. */
+export interface ThreadData {
+  readonly target: RedisTarget
+  readonly namespace: string
+  readonly queue: string
+  readonly lanes: number
+  /** The thread's number, from 0. */
+  readonly thread: number
+  /** The process, as `host:pid`. */
+  readonly host: string
+  readonly hash: string
+  /** Address of the bundle, and the path of its source for messages. */
+  readonly bundle: string
+  readonly source: string
+  readonly board: SharedArrayBuffer
+}
+
+/** What the main thread says to a thread. */
+export type ToThread =
+  /** The worker is registered under this id: claim for it from now on, and forget claims made under another. */
+  | { readonly type: 'registered'; readonly worker: string }
+  | { readonly type: 'work' }
+  | { readonly type: 'cancel'; readonly job: string; readonly incarnation: string; readonly index: number | undefined }
+  | BroadcastRequest
+  | {
+      readonly type: 'shared'
+      readonly job: string
+      readonly incarnation: string
+      /** The encoded value, or undefined when Redis does not have it. */
+      readonly bytes: SharedArrayBuffer | undefined
+    }
+  /** Finish what runs, claim nothing more. */
+  | { readonly type: 'drain' }
+
+export interface BroadcastRequest {
+  readonly type: 'broadcast'
+  readonly id: string
+  readonly lane: number
+  readonly deadlineMs: number
+  readonly replyChannel: string
+  readonly task: string
+  readonly input: Uint8Array
+}
+
+/** What a thread says to the main thread. */
+export type FromThread =
+  | { readonly type: 'ready'; readonly tasks: readonly TaskDescription[]; readonly reducers: readonly string[] }
+  /** The module could not be loaded, or its `setup` failed. */
+  | { readonly type: 'failed'; readonly error: FailureRecord; readonly stack: string }
+  /** The thread is about to enrol and use this claim id: from now on the main thread answers for what is in it. */
+  | { readonly type: 'claim'; readonly id: string; readonly lane: number }
+  /** The thread will not touch this claim again; what is left in it goes back. `blocked`: a BLMOVE may still fill it. */
+  | { readonly type: 'abandon'; readonly id: string; readonly blocked: boolean }
+  /** Redis does not know this worker any more. */
+  | { readonly type: 'unknown'; readonly worker: string }
+  | { readonly type: 'shared'; readonly job: string; readonly incarnation: string; readonly lane: number }
+  | { readonly type: 'log'; readonly level: 'info' | 'warn'; readonly line: string }
+  | { readonly type: 'drained' }
+
+/** What the main thread knows of a task function, so that it can judge when the thread is gone. */
+export interface TaskDescription {
+  readonly name: string
+  readonly options: ResolvedTaskOptions
+}

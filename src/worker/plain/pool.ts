@@ -1,0 +1,189 @@
+import { Worker } from 'node:worker_threads'
+import { TaskModuleError, UnknownTaskError } from '../../errors.ts'
+import { jitteredBackoffMs } from '../../runtime/backoff.ts'
+import type { Log } from '../../runtime/log.ts'
+import type { Service } from '../../runtime/service.ts'
+import type { FromPlainThread, PlainCall, PlainThreadData } from './messages.ts'
+
+/** How one attempt at an element ended. `died`: it took its thread down, or had to be ended for its time limit. */
+export type Attempt =
+  | { readonly type: 'done'; readonly value: string | Buffer }
+  | { readonly type: 'threw' | 'died' | 'timeout'; readonly name: string; readonly message: string; readonly stack: string }
+
+export interface PlainPoolOptions {
+  readonly threads: number
+  readonly entry: URL
+  readonly data: Omit<PlainThreadData, 'thread'>
+  readonly log: Log
+}
+
+interface Slot {
+  readonly number: number
+  worker: Worker | undefined
+  busy: { readonly call: number; readonly settle: (attempt: Attempt) => void; timer: NodeJS.Timeout | undefined } | undefined
+}
+
+/** What the task says of itself, known once a thread has loaded it. */
+export type PlainTaskOptions = Omit<Extract<FromPlainThread, { type: 'ready' }>, 'type'>
+
+/** A synchronous task can't answer its own timer, so the main thread ends its thread this long after the limit. */
+const graceMs = 250
+
+/**
+ * Threads that run one element at a time. User code is only there: an endless loop is ended, a crash costs its own
+ * element an attempt, and the main thread's connection to Redis never starves.
+ */
+export class PlainPool implements Service {
+  readonly #options: PlainPoolOptions
+  readonly #slots: Slot[]
+  #calls = 0
+  #stopped = false
+  #failures = 0
+  #task: PlainTaskOptions | undefined
+  #waiters: (() => void)[] = []
+
+  constructor(options: PlainPoolOptions) {
+    this.#options = options
+    this.#slots = Array.from({ length: options.threads }, (_, number) => ({ number, worker: undefined, busy: undefined }))
+  }
+
+  /** Resolves when every thread has loaded the module; rejects with the module's error. */
+  async start(): Promise<void> {
+    const options = await Promise.all(this.#slots.map(slot => this.#launch(slot)))
+    this.#task = options[0]
+  }
+
+  get task(): PlainTaskOptions {
+    if (this.#task === undefined) throw new Error('the pool has not started')
+    return this.#task
+  }
+
+  get idle(): number {
+    return this.#slots.filter(slot => slot.worker !== undefined && slot.busy === undefined).length
+  }
+
+  get busy(): number {
+    return this.#slots.filter(slot => slot.busy !== undefined).length
+  }
+
+  /** Resolves when a thread is free, or the pool has stopped. */
+  async whenIdle(): Promise<void> {
+    while (!this.#stopped && this.idle === 0) await this.#change()
+  }
+
+  /** Resolves when no thread is busy, or the pool has stopped. */
+  async whenQuiet(): Promise<void> {
+    while (!this.#stopped && this.busy > 0) await this.#change()
+  }
+
+  /** Runs one attempt on the next free thread. Once the pool has stopped, every attempt has `died`. */
+  async run(request: Omit<PlainCall, 'call' | 'timeoutMs'>): Promise<Attempt> {
+    for (;;) {
+      // Chosen and taken without an await in between: two callers may have waited for the same thread.
+      const slot = this.#slots.find(({ worker, busy }) => worker !== undefined && busy === undefined)
+      if (slot?.worker !== undefined) return this.#runOn(slot, slot.worker, request)
+      if (this.#stopped) return { type: 'died', name: 'Error', message: 'The worker has stopped.', stack: '' }
+      await this.#change()
+    }
+  }
+
+  #runOn(slot: Slot, worker: Worker, request: Omit<PlainCall, 'call' | 'timeoutMs'>): Promise<Attempt> {
+    const { timeoutMs } = this.task
+    const call = ++this.#calls
+    return new Promise(resolve => {
+      const settle = (attempt: Attempt) => {
+        clearTimeout(slot.busy?.timer)
+        slot.busy = undefined
+        resolve(attempt)
+        this.#wake()
+      }
+      const timer =
+        timeoutMs === undefined
+          ? undefined
+          : setTimeout(() => {
+              this.#end(slot, { type: 'timeout', name: 'TaskTimeoutError', message: `The task ran longer than its timeoutMs of ${timeoutMs}.`, stack: '' })
+            }, timeoutMs + graceMs)
+      slot.busy = { call, settle, timer }
+      worker.postMessage({ ...request, call, timeoutMs } satisfies PlainCall)
+    })
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#wake()
+    await Promise.all(this.#slots.map(async slot => slot.worker?.terminate()))
+  }
+
+  #launch(slot: Slot): Promise<PlainTaskOptions> {
+    const { entry, data, log } = this.#options
+    const worker = new Worker(entry, { workerData: { ...data, thread: slot.number } satisfies PlainThreadData })
+    return new Promise((resolve, reject) => {
+      let evidence = ''
+      worker.on('message', (message: FromPlainThread) => {
+        switch (message.type) {
+          case 'ready':
+            slot.worker = worker
+            this.#failures = 0
+            resolve(message)
+            this.#wake()
+            break
+          case 'failed':
+            reject(message.code === 'UNKNOWN_TASK' ? new UnknownTaskError(message.message) : new TaskModuleError(message.message))
+            break
+          case 'log':
+            log.info(message.line)
+            break
+          case 'done':
+            if (slot.busy?.call === message.call) {
+              const { value } = message
+              slot.busy.settle({ type: 'done', value: typeof value === 'string' ? value : Buffer.from(value) })
+            }
+            break
+          case 'threw':
+            if (slot.busy?.call === message.call) slot.busy.settle(message)
+        }
+      })
+      worker.on('error', error => {
+        evidence = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      })
+      worker.on('exit', exitCode => {
+        reject(new TaskModuleError(`A thread ended with exit code ${exitCode} while it loaded the task module. ${evidence}`))
+        if (slot.worker === worker) slot.worker = undefined
+        const message = `The task's thread ended with exit code ${exitCode}${evidence === '' ? '' : `: ${evidence.split('\n')[0] ?? ''}`}.`
+        slot.busy?.settle({ type: 'died', name: 'ThreadDiedError', message, stack: evidence })
+        if (!this.#stopped) this.#relaunch(slot)
+      })
+    })
+  }
+
+  #relaunch(slot: Slot): void {
+    this.#failures++
+    setTimeout(
+      () => {
+        if (this.#stopped || slot.worker !== undefined) return
+        this.#launch(slot).catch((error: unknown) => {
+          this.#options.log.warn(`a thread could not be started again: ${error instanceof Error ? error.message : String(error)}`)
+        })
+      },
+      this.#failures <= this.#slots.length ? 0 : jitteredBackoffMs(this.#failures, { firstMs: 20, mostMs: 5000 }),
+    )
+  }
+
+  /** Settles the slot's call first, so that the thread's exit is not taken for a crash. */
+  #end(slot: Slot, attempt: Attempt): void {
+    const worker = slot.worker
+    slot.worker = undefined
+    slot.busy?.settle(attempt)
+    void worker?.terminate()
+  }
+
+  #change(): Promise<void> {
+    return new Promise(resolve => {
+      this.#waiters.push(resolve)
+    })
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiters.splice(0)) resolve()
+  }
+}

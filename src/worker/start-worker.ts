@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { bundleTasks } from '../code/bundle.ts'
+import { writeBundle } from '../code/write-bundle.ts'
+import { RedisUnreachableError, UsageError } from '../errors.ts'
+import { openClient, whenReady } from '../store/client.ts'
+import { LaneStore } from '../store/lane-store.ts'
+import { describeTarget, portableTarget, redisTarget } from '../store/target.ts'
+import type { RedisTarget } from '../store/target.ts'
+import { resolveWorkerOptions } from './options.ts'
+import type { ResolvedWorkerOptions, WorkerOptions } from './options.ts'
+import { Supervisor } from './supervisor.ts'
+
+/** A worker that runs in this process. */
+export interface RunningWorker {
+  /** The worker's id; it changes when Redis has lost the worker's registration. */
+  readonly id: string
+  /** The hash of its task module's code. */
+  readonly hash: string
+  /** The names of the tasks that it can run. */
+  readonly tasks: readonly string[]
+  /** Takes no more tasks, finishes what runs within `drainMs`, hands back the rest, and leaves. Safe twice. */
+  drain(): Promise<void>
+  /** Resolves when the worker has drained. Rejects with a {@link WorkerEndedError} when the process must end: a thread can't be stopped, or `rssMb` was reached. */
+  readonly closed: Promise<void>
+}
+
+const connectWithinMs = 10_000
+
+/**
+ * Starts a worker in this process: a thread for each core that runs tasks of the module for whoever submits them.
+ * Resolves when it is registered and all threads are ready.
+ *
+ * @throws {UsageError} for an option that can't be used.
+ * @throws {TaskModuleError} when the module can't be bundled or loaded, or its `setup` fails.
+ * @throws {RedisUnreachableError} when Redis does not answer within 10 seconds.
+ * @example
+ * const worker = await startWorker({ tasks: new URL('./tasks.ts', import.meta.url), redis: 'redis://localhost' })
+ * process.once('SIGTERM', () => worker.drain())
+ */
+export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
+  const redis = options.redis ?? process.env['REDIS_URL']
+  if (redis === undefined || redis === '') {
+    throw new UsageError(
+      'The worker does not know where Redis is, and only finds work there. Give startWorker({ redis: "redis://host:6379" }) or set REDIS_URL.',
+    )
+  }
+  const worker = await startWorkerOn(redisTarget(redis), options.tasks, { ...resolveWorkerOptions(options), lanes: 1 })
+  if (options.signals === true) obeySignals(worker)
+  return worker
+}
+
+/** A {@link RunningWorker} for code of our own, which may drain it faster. */
+export interface LocalWorker extends RunningWorker {
+  drain(withinMs?: number): Promise<void>
+}
+
+/** Like {@link startWorker}, with everything resolved. */
+export async function startWorkerOn(
+  redis: RedisTarget,
+  tasks: string | URL,
+  options: ResolvedWorkerOptions & { readonly lanes: number },
+): Promise<LocalWorker> {
+  const target = portableTarget(redis)
+  const bundle = await bundleTasks(tasks)
+  const client = openClient(target, { name: 'millrace:worker', silenceMs: 8000 })
+  const subscriber = openClient(target, { name: 'millrace:worker-control', silenceMs: 0 })
+  for (const connection of [client, subscriber]) connection.on('error', () => undefined)
+  const { namespace, queue } = options
+  const host = `${hostname()}:${process.pid}`
+  const supervisor = new Supervisor({
+    ...options,
+    hash: bundle.hash,
+    label: host,
+    hostname: hostname(),
+    version: packageVersion(),
+    client,
+    subscriber,
+    stores: Array.from({ length: options.lanes }, (_, lane) => new LaneStore(client, { namespace, queue, lane })),
+    prepareThread: async () => {
+      const module = await writeBundle(bundle)
+      const { hash, file: source } = bundle
+      return {
+        data: { target, namespace, queue, lanes: options.lanes, host, hash, bundle: module.href, source },
+        resourceLimits: options.heapMb === undefined ? {} : { maxOldGenerationSizeMb: options.heapMb },
+      }
+    },
+  })
+  try {
+    if (!(await whenReady(client, connectWithinMs))) {
+      throw new RedisUnreachableError(
+        `${describeTarget(redis)} did not answer within ${connectWithinMs / 1000} s, and a worker finds its work there. Check that it runs and that the address is right.`,
+      )
+    }
+    await supervisor.start()
+  } catch (error) {
+    await supervisor.abandon()
+    throw error
+  }
+  return {
+    get id() {
+      return supervisor.id
+    },
+    hash: bundle.hash,
+    tasks: supervisor.tasks,
+    drain: withinMs => supervisor.drain(withinMs),
+    closed: supervisor.closed,
+  }
+}
+
+function obeySignals(worker: RunningWorker): void {
+  const signals = { SIGINT: 130, SIGTERM: 143 } as const
+  let heard = false
+  for (const [signal, exitCode] of Object.entries(signals)) {
+    process.on(signal, () => {
+      if (heard) process.exit(exitCode)
+      heard = true
+      worker.drain().then(
+        () => process.exit(0),
+        () => process.exit(1),
+      )
+    })
+  }
+}
+
+function packageVersion(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  return manifest.version
+}

@@ -1,0 +1,420 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ResolvedTaskOptions } from '../code/task.ts'
+import { WorkerEndedError } from '../errors.ts'
+import { decodeChunk } from '../protocol/chunk.ts'
+import type { Chunk } from '../protocol/chunk.ts'
+import { decodeControl } from '../protocol/control.ts'
+import { controlChannel } from '../protocol/keys.ts'
+import { Janitor } from '../recovery/janitor.ts'
+import { Promoter } from '../recovery/promoter.ts'
+import { Reaper } from '../recovery/reaper.ts'
+import { jitteredBackoffMs } from '../runtime/backoff.ts'
+import type { Service } from '../runtime/service.ts'
+import type { Client } from '../store/client.ts'
+import type { LaneStore } from '../store/lane-store.ts'
+import { monotonicMs } from './board.ts'
+import type { Window } from './board.ts'
+import { ClaimKeeper } from './claim-keeper.ts'
+import { Crew } from './crew.ts'
+import { handBackTail } from './hand-back.ts'
+import { Membership } from './membership.ts'
+import type { FromThread } from './messages.ts'
+import type { ResolvedWorkerOptions } from './options.ts'
+import { SharedValues } from './shared-values.ts'
+import { chargedTasks, judgeChunk } from './thread-death.ts'
+import type { Charged } from './thread-death.ts'
+import type { ThreadExit, ThreadHandle, ThreadModule, ThreadStart, Verdict } from './thread-handle.ts'
+import { Watchdog } from './watchdog.ts'
+
+export interface SupervisorOptions extends ResolvedWorkerOptions {
+  readonly hash: string
+  /** The process, as `host:pid`. */
+  readonly label: string
+  readonly hostname: string
+  readonly version: string
+  readonly stores: readonly LaneStore[]
+  readonly client: Client
+  readonly subscriber: Client
+  readonly prepareThread: () => Promise<ThreadStart>
+}
+
+/** A thread that is not gone this long after it was ended runs native code: only the process's end stops it. */
+const endWithinMs = 1000
+/** How long the end of a drain may wait for Redis. */
+const farewellMs = 3000
+const memoryEveryMs = 1000
+
+/**
+ * A worker's main thread. It runs no user code, so that heartbeats, limits and cancellations work whatever the tasks
+ * do; the threads claim, run and commit by themselves.
+ */
+export class Supervisor {
+  readonly #options: SupervisorOptions
+  readonly #crew: Crew
+  readonly #keeper: ClaimKeeper
+  readonly #membership: Membership
+  readonly #watchdog: Watchdog
+  readonly #recovery: readonly Service[]
+  readonly #shared: SharedValues
+  readonly #limits = new Map<string, ResolvedTaskOptions>()
+  readonly #burials = new Set<Promise<void>>()
+  readonly #closed: { readonly promise: Promise<void>; resolve: () => void; reject: (error: Error) => void }
+  readonly #startedAt = Date.now()
+  #module: ThreadModule = { tasks: [], reducers: [] }
+  #draining: Promise<void> | undefined
+  #memoryTimer: NodeJS.Timeout | undefined
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options
+    const { stores, hash, leaseMs, maxDeaths, log } = options
+    this.#closed = withResolvers()
+    this.#closed.promise.catch(() => undefined)
+    this.#shared = new SharedValues(stores)
+    this.#crew = new Crew({
+      threads: options.threads,
+      prepare: options.prepareThread,
+      onMessage: (message, from) => {
+        this.#receive(message, from)
+      },
+      onExit: (thread, exit) => {
+        this.#track(this.#bury(thread, exit))
+      },
+      onReplaced: thread => {
+        thread.post({ type: 'registered', worker: this.id })
+      },
+      log,
+    })
+    this.#membership = new Membership({
+      stores,
+      leaseMs,
+      threads: options.threads,
+      info: id => this.#describe(id),
+      stats: () => this.#stats(),
+      onRegistered: worker => {
+        this.#keeper.forgetAll()
+        this.#crew.post({ type: 'registered', worker })
+      },
+      log,
+    })
+    this.#keeper = new ClaimKeeper({
+      stores,
+      hash,
+      workerId: () => this.id,
+      isInUse: claim => this.#crew.threads.some(thread => thread.claims.has(claim)) || this.#dying.has(claim),
+      log,
+    })
+    this.#watchdog = new Watchdog({
+      threads: () => this.#crew.threads,
+      clock: monotonicMs,
+      end: (thread, verdict) => {
+        this.#track(this.#end(thread, verdict))
+      },
+      handBack: (thread, claim, window) => {
+        this.#track(this.#handBack(thread, claim, window))
+      },
+    })
+    this.#recovery = stores.flatMap(store => [
+      new Reaper(store, { leaseMs, maxDeaths, log }),
+      new Promoter(store, { log }),
+      new Janitor(store, { log }),
+    ])
+  }
+
+  /** Claims of threads that ended, until they are dealt with. */
+  readonly #dying = new Set<string>()
+
+  get id(): string {
+    return this.#membership.id
+  }
+
+  get tasks(): readonly string[] {
+    return this.#module.tasks.map(({ name }) => name)
+  }
+
+  /** Resolves when the worker has drained; rejects when it had to give up. */
+  get closed(): Promise<void> {
+    return this.#closed.promise
+  }
+
+  async start(): Promise<void> {
+    const { client, subscriber, namespace, queue, rssMb } = this.#options
+    this.#module = await this.#crew.start()
+    for (const { name, options } of this.#module.tasks) this.#limits.set(name, options)
+    subscriber.on('messageBuffer', (_channel: Buffer, bytes: Buffer) => {
+      this.#hear(bytes)
+    })
+    await subscriber.subscribe(controlChannel(namespace, queue))
+    await this.#membership.start()
+    client.on('ready', () => {
+      this.#keeper.sweepSoon()
+    })
+    this.#keeper.start()
+    this.#watchdog.start()
+    for (const service of this.#recovery) void service.start()
+    if (rssMb !== undefined) this.#watchMemory(rssMb)
+  }
+
+  /** Ends what was started when the start failed. */
+  async abandon(): Promise<void> {
+    await this.#crew.end(endWithinMs)
+    await this.#quiet()
+  }
+
+  /** Claims nothing more, lets running tasks finish for up to `withinMs`, hands back the rest, leaves. */
+  drain(withinMs = this.#options.drainMs): Promise<void> {
+    this.#draining ??= this.#drain(withinMs).then(this.#closed.resolve, (error: unknown) => {
+      this.#closed.reject(error as Error)
+      throw error
+    })
+    return this.#draining
+  }
+
+  async #drain(withinMs: number): Promise<void> {
+    const { log } = this.#options
+    this.#crew.stopReplacing()
+    this.#crew.post({ type: 'drain' })
+    const { threads } = this.#crew
+    // A thread that computes does not read messages: it sees its limits lowered, and stops after its task.
+    for (const { board } of threads) for (const slot of [0, 1] as const) board.lower(slot)
+    await within(Promise.all(threads.map(thread => thread.exited)), withinMs)
+    if (this.#crew.threads.length > 0) log.warn(`${this.#crew.threads.length} thread(s) did not finish in time: what they run goes back`)
+    const gone = await this.#crew.end(endWithinMs)
+    await within(this.#settleBurials(), farewellMs)
+    await this.#quiet(async () => {
+      await this.#keeper.flush()
+      await this.#membership.leave([])
+    })
+    if (!gone) {
+      throw new WorkerEndedError(
+        'A thread of the worker runs native code that can not be stopped, so the process must end. What it held was handed back. Start the worker again.',
+      )
+    }
+  }
+
+  /** Stops everything that runs in the background, then the connections. */
+  async #quiet(farewell: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    const { client, subscriber } = this.#options
+    clearInterval(this.#memoryTimer)
+    const services = [this.#watchdog, this.#keeper, this.#membership, ...this.#recovery]
+    await within(Promise.all(services.map(service => service.stop())), farewellMs)
+    await within(farewell(), farewellMs)
+    client.disconnect()
+    subscriber.disconnect()
+  }
+
+  // Messages ------------------------------------------------------------------------------------------------------------
+
+  #receive(message: FromThread, from: ThreadHandle): void {
+    const { log } = this.#options
+    switch (message.type) {
+      case 'claim':
+        from.claims.set(message.id, message.lane)
+        break
+      case 'abandon':
+        this.#keeper.abandon(message.id, from.claims.get(message.id) ?? 0)
+        from.claims.delete(message.id)
+        break
+      case 'unknown':
+        this.#membership.check(message.worker)
+        break
+      case 'shared':
+        this.#track(this.#answerShared(message.job, message.incarnation, message.lane, from))
+        break
+      case 'log':
+        from.log(message.line)
+        log[message.level](`thread ${from.number}: ${message.line}`)
+        break
+      case 'drained':
+        from.drained = true
+        from.verdict ??= { kind: 'drain' }
+        void from.end({ kind: 'drain' }, endWithinMs)
+        break
+      case 'ready':
+      case 'failed':
+        break
+    }
+  }
+
+  async #answerShared(job: string, incarnation: string, lane: number, thread: ThreadHandle): Promise<void> {
+    for (let attempt = 1; !thread.verdict; attempt++) {
+      try {
+        const bytes = await this.#shared.get(job, incarnation, lane)
+        thread.post({ type: 'shared', job, incarnation, bytes })
+        return
+      } catch {
+        await sleep(jitteredBackoffMs(attempt, { firstMs: 50, mostMs: 1000 }))
+      }
+    }
+  }
+
+  #hear(bytes: Buffer): void {
+    const message = decodeControl(bytes)
+    switch (message?.type) {
+      case 'work':
+        this.#crew.post({ type: 'work' })
+        break
+      case 'cancel':
+        this.#watchdog.cancel(message.job, message.incarnation, message.index)
+        this.#crew.post(message)
+        break
+      case 'broadcast':
+        if (message.hash === this.#options.hash) this.#crew.post({ ...message, type: 'broadcast' })
+        break
+      case 'joined':
+      case 'left':
+      case undefined:
+        break
+    }
+  }
+
+  // Threads that are relieved or ended ----------------------------------------------------------------------------------
+
+  async #handBack(thread: ThreadHandle, claim: string, window: Window): Promise<void> {
+    const { stores, hash, log } = this.#options
+    const store = stores[thread.claims.get(claim) ?? 0]!
+    try {
+      await handBackTail(store, hash, claim, window.cursor)
+    } catch (error) {
+      // The thread hands the rest back itself when its task ends.
+      log.warn(`a slow chunk could not be split: ${(error as Error).message}`)
+    }
+  }
+
+  async #end(thread: ThreadHandle, verdict: Verdict): Promise<void> {
+    if (await thread.end(verdict, endWithinMs)) return
+    this.#options.log.warn(`thread ${thread.number} runs native code that can not be stopped: the worker hands back what it holds and ends`)
+    void this.drain(0).catch(() => undefined)
+  }
+
+  /** Deals with what a thread held when it ended. */
+  async #bury(thread: ThreadHandle, exit: ThreadExit): Promise<void> {
+    const claims = [...thread.claims]
+    thread.claims.clear()
+    for (const [claim] of claims) this.#dying.add(claim)
+    const { verdict } = thread
+    const charged = thread.drained ? [] : chargedTasks(thread.board, verdict)
+    const evidence = this.#evidence(thread, exit)
+    if (!thread.drained && verdict?.kind !== 'drain') this.#options.log.warn(evidence.join('; '))
+    const worker = this.id
+    for (const [claim, lane] of claims) {
+      if (charged.length > 0) await this.#charge(claim, lane, charged, evidence, `${this.#options.label}/${thread.number}`)
+      this.#dying.delete(claim)
+      if (worker === this.id) this.#keeper.abandon(claim, lane)
+    }
+  }
+
+  async #charge(claim: string, lane: number, charged: readonly Charged[], evidence: readonly string[], worker: string): Promise<void> {
+    const { stores, hash, maxDeaths, log } = this.#options
+    const store = stores[lane]!
+    const context = { maxDeaths, worker, evidence, limitsOf: (task: string) => this.#limits.get(task) }
+    for (let attempt = 1; attempt <= 20; attempt++) {
+      try {
+        for (const chunk of decodeWhatIsOne(await store.readClaim(claim))) {
+          const verdict = judgeChunk(chunk, charged, context)
+          if (verdict === undefined) continue
+          const { commit, quarantined } = verdict
+          const { word } = await store.settle({ ...commit.part, hash }, claim, { ...commit, paceNs: 0 })
+          if (word !== 'committed') continue
+          for (const { index, element } of quarantined) {
+            await store.noteQuarantine(commit.part.job, index, evidence.join('\n'), element)
+          }
+        }
+        return
+      } catch (error) {
+        log.warn(`settling what a thread held when it ended failed and is tried again: ${(error as Error).message}`)
+        await sleep(jitteredBackoffMs(attempt, { firstMs: 50, mostMs: 2000 }))
+      }
+    }
+  }
+
+  #evidence(thread: ThreadHandle, { code, error }: ThreadExit): string[] {
+    const { label } = this.#options
+    const name = `thread ${label}/${thread.number}`
+    const { verdict } = thread
+    const how =
+      verdict === undefined
+        ? `${name} ended with exit code ${code}${error === undefined ? '' : `: ${error.name}: ${error.message}`}`
+        : `${name} was ended: ${verdict.kind === 'cancel' ? 'its task was cancelled and went on' : 'its task was over its time limit'}`
+    const megabytes = Math.round(process.memoryUsage.rss() / 1024 / 1024)
+    const stack = error?.stack?.split('\n').slice(1, 6).map(line => line.trim()) ?? []
+    const shown = thread.board.shownChunk()
+    const ran = shown === undefined ? [] : [`it ran the chunk ${shown.line}`]
+    return [how, ...stack, ...ran, `the process had ${megabytes} MB of memory`, ...thread.lastLines.map(line => `log: ${line}`)]
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------------
+
+  #watchMemory(rssMb: number): void {
+    this.#memoryTimer = setInterval(() => {
+      const megabytes = Math.round(process.memoryUsage.rss() / 1024 / 1024)
+      if (megabytes <= rssMb || this.#draining !== undefined) return
+      this.#options.log.warn(`the process has ${megabytes} MB of memory, more than its limit of ${rssMb} MB: it drains and ends`)
+      this.#draining = this.#drain(this.#options.drainMs).then(() => {
+        const error = new WorkerEndedError(
+          `The worker's process had ${megabytes} MB of memory, more than its rssMb of ${rssMb}, so it handed back its work and ended. Start it again, with more rssMb or tasks that hold less.`,
+        )
+        this.#closed.reject(error)
+      }, this.#closed.reject)
+    }, memoryEveryMs)
+    this.#memoryTimer.unref()
+  }
+
+  #describe(id: string) {
+    const { hash, hostname, version, threads } = this.#options
+    const { tasks, reducers } = this.#module
+    const names = tasks.map(({ name }) => name)
+    return { id, host: hostname, pid: process.pid, threads, hash, tasks: names, reducers, startedAt: this.#startedAt, version }
+  }
+
+  #stats(): string {
+    const { threads } = this.#crew
+    const busy = threads.filter(({ board }) => board.look().slot !== undefined).length
+    const settled = threads.reduce((sum, { board }) => sum + board.settled, 0)
+    return JSON.stringify({ busy, settled, rssBytes: process.memoryUsage.rss() })
+  }
+
+  #track(work: Promise<void>): void {
+    this.#burials.add(work)
+    void work.then(
+      () => this.#burials.delete(work),
+      (error: unknown) => {
+        this.#burials.delete(work)
+        this.#options.log.warn(`something failed in the main thread: ${(error as Error).message}`)
+      },
+    )
+  }
+
+  async #settleBurials(): Promise<void> {
+    while (this.#burials.size > 0) await Promise.allSettled(this.#burials)
+  }
+}
+
+function decodeWhatIsOne(elements: readonly Buffer[]): Chunk[] {
+  return elements.flatMap(element => {
+    try {
+      return [decodeChunk(element)]
+    } catch {
+      return []
+    }
+  })
+}
+
+/** Resolves when the work is done, or after `ms`. Its rejection counts as done. */
+async function within(work: Promise<unknown>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([work.catch(() => undefined), late])
+  clearTimeout(timer)
+}
+
+function withResolvers() {
+  let resolve: () => void = () => undefined
+  let reject: (error: Error) => void = () => undefined
+  const promise = new Promise<void>((onResolve, onReject) => {
+    resolve = onResolve
+    reject = onReject
+  })
+  return { promise, resolve, reject }
+}

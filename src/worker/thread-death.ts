@@ -1,0 +1,159 @@
+import type { ResolvedTaskOptions } from '../code/task.ts'
+import { TaskQuarantinedError } from '../errors.ts'
+import { decodeChunk, encodeChunk } from '../protocol/chunk.ts'
+import type { Chunk, ChunkHeader } from '../protocol/chunk.ts'
+import { describeFailure } from '../protocol/failure.ts'
+import { encodeOutcome } from '../protocol/outcome.ts'
+import type { FailureCode } from '../protocol/outcome.ts'
+import type { Run } from '../protocol/run.ts'
+import { encodeBatch } from '../protocol/values.ts'
+import type { Retry } from '../store/lane-store.ts'
+import { partHash } from './board.ts'
+import type { Board } from './board.ts'
+import { cancelError, endOf, timeoutError } from './chunk-run.ts'
+import type { Commit, TaskEnd } from './commit.ts'
+import { inputsOf } from './inputs.ts'
+import type { Verdict } from './thread-handle.ts'
+
+/**
+ * Who is charged with the end of a thread: the board says which task it was on. Code on the stack is certain. Without
+ * any, one asynchronous task in progress is certain too; of several each may have been it, and they run alone next
+ * time, so that the next end is certain.
+ */
+export type Charge = 'death' | 'suspect' | 'timeout' | 'cancel'
+
+/** A task that is charged. */
+export interface Charged {
+  readonly hash: number
+  readonly index: number
+  readonly charge: Charge
+}
+
+export function chargedTasks(board: Board, verdict: Verdict | undefined): readonly Charged[] {
+  if (verdict?.kind === 'drain') return []
+  const { batch, task, slot } = board.look()
+  if (verdict !== undefined && (verdict.batch !== batch || verdict.task !== task)) {
+    // It had gone on before it was ended: whatever runs there now is not to blame.
+    return []
+  }
+  const charge = verdict?.kind ?? 'death'
+  if (task >= 0) {
+    const shown = slot === undefined ? undefined : board.shownChunk()
+    const header = shown && headerOf(shown.line)
+    if (shown === undefined || header === undefined) return []
+    return [{ hash: partHash(header), index: header.first + task - shown.offset, charge }]
+  }
+  const pending = board.pending()
+  return pending.map(({ partHash: hash, index }) => ({ hash, index, charge: pending.length === 1 ? charge : 'suspect' }))
+}
+
+/** The header of a line that a thread published, or undefined for none. */
+export function headerOf(line: string): ChunkHeader | undefined {
+  try {
+    return decodeChunk(Buffer.from(`${line}\n`)).header
+  } catch {
+    return undefined
+  }
+}
+
+export interface DeathContext {
+  readonly maxDeaths: number
+  /** The thread, as `host:pid/thread`. */
+  readonly worker: string
+  readonly limitsOf: (task: string) => ResolvedTaskOptions | undefined
+  readonly evidence: readonly string[]
+}
+
+/** What is committed for a chunk of a thread that ended. */
+export interface ChunkVerdict {
+  readonly commit: Commit
+  /** Tasks that are quarantined by it. */
+  readonly quarantined: readonly { readonly index: number; readonly element: Buffer }[]
+}
+
+/**
+ * Cuts a chunk around its charged tasks: each goes alone, the others as they were, uncharged. Undefined when none of
+ * its tasks is charged: then it is simply handed back.
+ */
+export function judgeChunk(chunk: Chunk, charged: readonly Charged[], context: DeathContext): ChunkVerdict | undefined {
+  const { header } = chunk
+  const { job, incarnation, first, count, attempt } = header
+  const hash = partHash(header)
+  const own = charged
+    .filter(task => task.hash === hash && task.index >= first && task.index < first + count)
+    .sort((a, b) => a.index - b.index)
+  if (own.length === 0) return undefined
+  const runs: Run[] = []
+  const retries: Retry[] = []
+  const quarantined: { index: number; element: Buffer }[] = []
+  let from = first
+  const others = (to: number) => {
+    if (to > from) retries.push({ delayMs: 0, element: encodeChunk({ ...header, first: from, count: to - from }, chunk.payload) })
+  }
+  for (const { index, charge } of own) {
+    others(index)
+    from = index + 1
+    const end = judgeTask(chunk, index, charge, context)
+    if ('retry' in end) {
+      retries.push({ delayMs: end.delayMs, element: alone(chunk, index, end.retry) })
+      continue
+    }
+    const { evidence, worker } = context
+    const outcome = { code: end.code, attempt, worker, error: end.error }
+    const isQuarantined = end.code === 'TASK_QUARANTINED'
+    runs.push({ first: index, count: 1, kind: 'failure', bytes: encodeOutcome(isQuarantined ? { ...outcome, evidence } : outcome) })
+    if (isQuarantined) quarantined.push({ index, element: alone(chunk, index, { deaths: 0 }) })
+  }
+  others(first + count)
+  const commit = { part: { job, incarnation }, chunks: [{ first, attempt, done: count }], runs, retries }
+  return { commit, quarantined }
+}
+
+type Judgement =
+  | { readonly retry: Partial<ChunkHeader>; readonly delayMs: number }
+  | { readonly code: FailureCode; readonly error: Extract<TaskEnd, { kind: 'failure' }>['error'] }
+
+function judgeTask({ header }: Chunk, index: number, charge: Charge, context: DeathContext): Judgement {
+  const { maxDeaths, worker, limitsOf, evidence } = context
+  const limits = limitsOf(header.task)
+  switch (charge) {
+    case 'suspect':
+      return { retry: { deaths: Math.max(1, header.deaths) }, delayMs: 0 }
+    case 'cancel':
+      return { code: 'TASK_CANCELLED', error: describeFailure(cancelError(header, index, worker)) }
+    case 'timeout': {
+      const error = timeoutError(header, index, worker, limits?.timeoutMs ?? 0)
+      const end = limits === undefined ? undefined : endOf('TASK_TIMEOUT', error, header.attempt, limits)
+      if (end?.kind === 'retry') return { retry: { attempt: header.attempt + 1, deaths: 0 }, delayMs: end.delayMs }
+      return { code: 'TASK_TIMEOUT', error: describeFailure(error) }
+    }
+    case 'death': {
+      // 0 clean, 1 suspect, n + 1: n certain deaths, of which this is one.
+      const deaths = Math.max(1, header.deaths) + 1
+      if (deaths <= maxDeaths) return { retry: { deaths }, delayMs: 0 }
+      return { code: 'TASK_QUARANTINED', error: describeFailure(quarantineError(header, index, worker, deaths - 1, evidence)) }
+    }
+  }
+}
+
+function quarantineError(header: ChunkHeader, index: number, worker: string, deaths: number, evidence: readonly string[]) {
+  const { task, job, attempt } = header
+  const error = new TaskQuarantinedError(
+    `The task ${JSON.stringify(task)} ${job}/${index} ended its thread ${deaths} time${deaths === 1 ? '' : 's'} and was set aside. ${evidence[0] ?? ''}`,
+    { task, jobId: job, index, attempt, worker, evidence },
+  )
+  error.stack = `${error.name}: ${error.message}`
+  return error
+}
+
+/** A chunk of one task. Its input alone goes along, where it can be told from the others'. */
+function alone(chunk: Chunk, index: number, changes: Partial<ChunkHeader>): Buffer {
+  const header = { ...chunk.header, first: index, count: 1, ...changes }
+  if (header.kind === 'range') return encodeChunk({ ...header, base: index }, chunk.payload)
+  try {
+    const input = inputsOf(chunk.header, chunk.payload)[index - chunk.header.first]
+    return encodeChunk({ ...header, base: index }, encodeBatch([input]))
+  } catch {
+    return encodeChunk(header, chunk.payload)
+  }
+}

@@ -1,0 +1,126 @@
+import { Worker } from 'node:worker_threads'
+import type { ResourceLimits } from 'node:worker_threads'
+import { TaskModuleError, WorkerStartError } from '../errors.ts'
+import { reviveFailure } from '../protocol/failure.ts'
+import { Board } from './board.ts'
+import type { FromThread, TaskDescription, ThreadData, ToThread } from './messages.ts'
+
+export interface ThreadStart {
+  readonly data: Omit<ThreadData, 'board' | 'thread'>
+  readonly resourceLimits: ResourceLimits
+}
+
+/** How a thread ended. */
+export interface ThreadExit {
+  readonly code: number
+  /** What it did not catch, or that its heap was full. */
+  readonly error: Error | undefined
+}
+
+/** Why the main thread ends a thread; undefined when it died by itself. */
+export type Verdict =
+  /** The task on the stack, or the loop, is past its time limit. */
+  | { readonly kind: 'timeout' | 'cancel'; readonly batch: number; readonly task: number }
+  /** No one's fault. */
+  | { readonly kind: 'drain' }
+
+export interface ThreadModule {
+  readonly tasks: readonly TaskDescription[]
+  readonly reducers: readonly string[]
+}
+
+const keptLines = 20
+
+/** One thread, from its start to its end, as the main thread sees it. */
+export class ThreadHandle {
+  readonly number: number
+  readonly board = new Board()
+  /** The claims that the thread may use, by id, with their lanes. */
+  readonly claims = new Map<string, number>()
+  /** What its tasks logged last. */
+  readonly lastLines: string[] = []
+  /** Rejects when the module can't be loaded, or the thread ends before it is. */
+  readonly ready: Promise<ThreadModule>
+  /** Never rejects. */
+  readonly exited: Promise<ThreadExit>
+  /** Set before the thread is ended. */
+  verdict: Verdict | undefined
+  /** The thread has handed in everything, and ends. */
+  drained = false
+  readonly #worker: Worker
+
+  constructor(number: number, { data, resourceLimits }: ThreadStart, onMessage: (message: FromThread, from: ThreadHandle) => void) {
+    this.number = number
+    this.#worker = new Worker(threadEntry(), {
+      workerData: { ...data, thread: number, board: this.board.buffer } satisfies ThreadData,
+      resourceLimits,
+      name: `millrace ${number}`,
+    })
+    let error: Error | undefined
+    this.#worker.on('error', thrown => {
+      error = thrown instanceof Error ? thrown : new Error(String(thrown))
+    })
+    this.exited = new Promise(resolve => {
+      this.#worker.once('exit', code => {
+        resolve({ code, error })
+      })
+    })
+    this.ready = this.#whenReady(onMessage)
+    this.ready.catch(() => undefined)
+  }
+
+  post(message: ToThread): void {
+    this.#worker.postMessage(message)
+  }
+
+  log(line: string): void {
+    this.lastLines.push(line)
+    if (this.lastLines.length > keptLines) this.lastLines.shift()
+  }
+
+  /** Ends the thread, wherever its code is. False when it is not gone within `withinMs`: native code does not listen. */
+  async end(verdict: Verdict, withinMs: number): Promise<boolean> {
+    this.verdict ??= verdict
+    void this.#worker.terminate()
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<false>(resolve => {
+      timer = setTimeout(resolve, withinMs, false)
+    })
+    const gone = await Promise.race([this.exited.then(() => true), late])
+    clearTimeout(timer)
+    return gone
+  }
+
+  #whenReady(onMessage: (message: FromThread, from: ThreadHandle) => void): Promise<ThreadModule> {
+    return new Promise((resolve, reject) => {
+      this.#worker.on('message', (message: FromThread) => {
+        if (message.type === 'ready') resolve(message)
+        else if (message.type === 'failed') reject(moduleError(message))
+        onMessage(message, this)
+      })
+      void this.exited.then(({ code, error }) => {
+        reject(
+          new WorkerStartError(
+            `A worker thread ended while it loaded the task module (exit code ${code}${error === undefined ? '' : `: ${error.message}`}). See to it that importing the module and its setup neither exit nor run out of memory.`,
+            { cause: error },
+          ),
+        )
+      })
+    })
+  }
+}
+
+/** The thread's file. From source it needs a loader, which a worker thread of Node 20 does not take from `--import`. */
+function threadEntry(): URL {
+  if (!import.meta.url.endsWith('.ts')) return new URL('./thread.js', import.meta.url)
+  const thread = JSON.stringify(new URL('./thread.ts', import.meta.url).href)
+  const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'))
+  return new URL(`data:text/javascript,${encodeURIComponent(`import { register } from ${loader}; register(); await import(${thread})`)}`)
+}
+
+function moduleError({ error, stack }: Extract<FromThread, { type: 'failed' }>): TaskModuleError {
+  const revived = reviveFailure(error)
+  const failure = new TaskModuleError(revived.message, { cause: revived.cause })
+  failure.stack = stack === '' ? `${failure.name}: ${failure.message}` : stack
+  return failure
+}

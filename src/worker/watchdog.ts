@@ -1,0 +1,146 @@
+import type { Service } from '../runtime/service.ts'
+import { partHash } from './board.ts'
+import type { Board, BoardView, Slot, Window } from './board.ts'
+import { headerOf } from './thread-death.ts'
+import type { ThreadHandle, Verdict } from './thread-handle.ts'
+
+/** A job, or one task of it, whose running tasks are to stop. */
+export interface Cancellation {
+  readonly job: string
+  readonly incarnation: string
+  readonly index: number | undefined
+  readonly atMs: number
+}
+
+export interface WatchdogOptions {
+  readonly threads: () => readonly ThreadHandle[]
+  readonly clock: () => number
+  /** A thread is to be ended. */
+  readonly end: (thread: ThreadHandle, verdict: Verdict) => void
+  /** What a busy thread has not touched was taken from it: the tail of what it runs, or what it claimed ahead. */
+  readonly handBack: (thread: ThreadHandle, claim: string, from: Window) => void
+}
+
+/** What the watchdog remembers of a thread between two looks. */
+export interface Sighting {
+  readonly batch: number
+  readonly task: number
+  /** Since when this batch is seen. */
+  readonly batchSinceMs: number
+  /** Since when this task is seen on the stack. */
+  readonly taskSinceMs: number
+  /** Since when the loop is seen past its deadline; Infinity when it is not. */
+  readonly loopLateSinceMs: number
+}
+
+const tickMs = 25
+/** What runs longer than this gives its untouched tail to others. */
+const slowMs = 50
+/** How long a cancelled task may go on before its thread is ended. */
+const cancelGraceMs = 500
+/** The loop of a thread that is past a task's time limit may have been busy with another for a moment. */
+const loopGraceMs = 250
+const keptCancellationMs = 30_000
+const mostCancellations = 1000
+
+/**
+ * Looks at the threads' boards and ends or relieves those that don't go on. It reads shared memory only, so it works
+ * while user code spins, and while Redis is away.
+ */
+export class Watchdog implements Service {
+  readonly #options: WatchdogOptions
+  readonly #sightings = new WeakMap<ThreadHandle, Sighting>()
+  #cancellations: Cancellation[] = []
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: WatchdogOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.#look()
+    }, tickMs)
+  }
+
+  stop(): Promise<void> {
+    clearInterval(this.#timer)
+    return Promise.resolve()
+  }
+
+  cancel(job: string, incarnation: string, index: number | undefined): void {
+    this.#cancellations.push({ job, incarnation, index, atMs: this.#options.clock() })
+    if (this.#cancellations.length > mostCancellations) this.#cancellations.shift()
+  }
+
+  #look(): void {
+    const nowMs = this.#options.clock()
+    if (this.#cancellations.length > 0) {
+      this.#cancellations = this.#cancellations.filter(({ atMs }) => nowMs - atMs < keptCancellationMs)
+    }
+    for (const thread of this.#options.threads()) {
+      if (thread.verdict !== undefined) continue
+      const view = thread.board.look()
+      const sighting = sight(this.#sightings.get(thread), view, thread.board.loopDeadlineMs, nowMs)
+      this.#sightings.set(thread, sighting)
+      const verdict = judge(view, sighting, nowMs) ?? this.#judgeCancelled(thread.board, view, sighting, nowMs)
+      if (verdict !== undefined) this.#options.end(thread, verdict)
+      else if (view.slot !== undefined && nowMs - sighting.batchSinceMs > slowMs) this.#relieve(thread, view.slot)
+    }
+  }
+
+  #judgeCancelled(board: Board, view: BoardView, sighting: Sighting, nowMs: number): Verdict | undefined {
+    if (this.#cancellations.length === 0) return undefined
+    const due = this.#cancellations.filter(({ atMs }) => nowMs - atMs > cancelGraceMs)
+    if (due.length === 0) return undefined
+    if (view.task >= 0) {
+      const shown = view.slot === undefined || nowMs - sighting.taskSinceMs <= cancelGraceMs ? undefined : board.shownChunk()
+      const header = shown && headerOf(shown.line)
+      if (header === undefined || shown === undefined) return undefined
+      const index = header.first + view.task - shown.offset
+      const isDue = due.some(
+        cancel => cancel.job === header.job && cancel.incarnation === header.incarnation && (cancel.index ?? index) === index,
+      )
+      return isDue ? { kind: 'cancel', batch: view.batch, task: view.task } : undefined
+    }
+    // A thread whose loop turns has settled its cancelled tasks by now.
+    const pending = board.pending()
+    const stuck = pending.some(task =>
+      due.some(cancel => partHash(cancel) === task.partHash && (cancel.index ?? task.index) === task.index),
+    )
+    return stuck ? { kind: 'cancel', batch: view.batch, task: -1 } : undefined
+  }
+
+  /** Lets others have what this thread has not touched: the rest of what it runs, and what it claimed ahead. */
+  #relieve(thread: ThreadHandle, running: Slot): void {
+    for (const slot of [0, 1] as const) {
+      const claim = thread.board.claim(slot)
+      const window = thread.board.lower(slot)
+      // Another claim by now: whatever was lowered, the thread itself hands back what it then can't run.
+      if (window === undefined || thread.board.claim(slot) !== claim) continue
+      this.#options.handBack(thread, claim, slot === running ? window : { cursor: 0, limit: 0 })
+    }
+  }
+}
+
+/** What is known after this look. */
+export function sight(previous: Sighting | undefined, view: BoardView, loopDeadlineMs: number, nowMs: number): Sighting {
+  const sameBatch = previous?.batch === view.batch
+  const sameTask = sameBatch && previous.task === view.task
+  const isLate = view.task === -1 && nowMs > loopDeadlineMs + loopGraceMs
+  return {
+    batch: view.batch,
+    task: view.task,
+    batchSinceMs: sameBatch ? previous.batchSinceMs : nowMs,
+    taskSinceMs: sameTask ? previous.taskSinceMs : nowMs,
+    loopLateSinceMs: !isLate ? Infinity : sameTask ? Math.min(previous.loopLateSinceMs, nowMs) : nowMs,
+  }
+}
+
+/** Whether the thread is past a time limit. One look is not enough: the task may end right now. */
+export function judge(view: BoardView, sighting: Sighting, nowMs: number): Verdict | undefined {
+  const { batch, task, timeoutMs } = view
+  const overtime = task >= 0 && timeoutMs > 0 && nowMs - sighting.taskSinceMs > timeoutMs
+  const stopped = nowMs - sighting.loopLateSinceMs >= 2 * tickMs
+  return overtime || stopped ? { kind: 'timeout', batch, task } : undefined
+}

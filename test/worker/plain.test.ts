@@ -1,0 +1,146 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { spawnNode } from '../support/process.ts'
+import type { NodeProcess } from '../support/process.ts'
+import { startRedis } from '../support/redis.ts'
+import type { RedisProcess } from '../support/redis.ts'
+import { until } from '../support/until.ts'
+
+/** Plain-Redis mode as a stranger uses it: raw commands on one side, the command line on the other. */
+
+const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+let redis: RedisProcess
+let folder: string
+let tasks: string
+let workers: NodeProcess[] = []
+
+beforeAll(async () => {
+  redis = await startRedis()
+  folder = await mkdtemp(join(tmpdir(), 'millrace-plain-'))
+  tasks = join(folder, 'tasks.ts')
+  await writeFile(
+    tasks,
+    `import { task } from 'millrace'
+     import { appendFileSync } from 'node:fs'
+     export const work = task('work', async (input: unknown, ctx) => {
+       appendFileSync(${JSON.stringify(join(folder, 'runs'))}, JSON.stringify(input) + '\\n')
+       if (input === 'throws') throw new TypeError('no good')
+       if (input === 'exits') process.exit(3)
+       if (input === 'kills' ) process.kill(process.pid, 'SIGKILL')
+       if (typeof input === 'string' && input.startsWith('slow')) await new Promise(done => setTimeout(done, 100))
+       if (typeof input === 'string' && input.startsWith('spin')) { const end = Date.now() + 60_000; while (Date.now() < end); }
+       return typeof input === 'string' ? input.toUpperCase() : { sum: (input as number[]).reduce((a, b) => a + b, 0) }
+     }, { timeoutMs: 1500 })`,
+  )
+})
+
+beforeEach(async () => {
+  await redis.cli('FLUSHALL')
+  workers = []
+})
+
+afterEach(async () => {
+  for (const worker of workers) worker.kill('SIGKILL')
+  await Promise.all(workers.map(worker => worker.exited))
+})
+
+afterAll(async () => {
+  await redis.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+async function startWorker(...more: string[]): Promise<NodeProcess> {
+  const worker = spawnNode(
+    [cli, 'worker', tasks, '--redis', redis.url, '--threads', '2', '--plain-task', 'work', '--plain-list', 'task_queue', '--plain-results', 'result_hash', '--plain-channel', 'task_channel', ...more],
+    { cwd: folder },
+  )
+  workers.push(worker)
+  await worker.waitForLine(/^ready/, 20_000)
+  return worker
+}
+
+const result = (field: string) => redis.cli('HGET', 'result_hash', field)
+const results = async (count: number) => until(async () => Number(await redis.cli('HLEN', 'result_hash')) === count, { what: `${count} results are there`, timeoutMs: 25_000 })
+
+describe('plain-Redis mode', () => {
+  it('gives the result of an element that any client pushed, under the element itself or its id', async () => {
+    await startWorker()
+    await redis.cli('LPUSH', 'task_queue', 'task1', '{"id":"sum-7","input":[1,2,4]}', '{not json')
+    await results(3)
+    expect(await result('task1')).toBe('TASK1')
+    expect(await result('sum-7')).toBe('{"sum":7}')
+    expect(await result('{not json')).toBe('{NOT JSON')
+    expect(await redis.cli('EXISTS', 'task_queue', 'result_hash:errors')).toBe('0')
+  })
+
+  it('takes elements first in, first out', async () => {
+    for (let i = 0; i < 10; i++) await redis.cli('LPUSH', 'task_queue', `fifo${i}`)
+    await startWorker('--threads', '1')
+    await results(10)
+    const { readFile } = await import('node:fs/promises')
+    const runs = (await readFile(join(folder, 'runs'), 'utf8')).split('\n').filter(line => line.includes('fifo'))
+    expect(runs).toEqual(Array.from({ length: 10 }, (_, i) => `"fifo${i}"`))
+  })
+
+  it('puts the error of a failed element under the same field of the errors Hash, and goes on', async () => {
+    await startWorker()
+    await redis.cli('LPUSH', 'task_queue', 'throws', 'exits', 'spin', 'after')
+    await until(async () => (await redis.cli('HLEN', 'result_hash:errors')) === '3', { what: 'three errors are there', timeoutMs: 25_000 })
+    await results(1)
+    const error = async (field: string) => JSON.parse(await redis.cli('HGET', 'result_hash:errors', field)) as { name: string; message: string }
+    expect(await error('throws')).toMatchObject({ name: 'TypeError', message: 'no good' })
+    expect((await error('exits')).message).toContain('exit code 3')
+    expect((await error('spin')).name).toBe('TaskTimeoutError')
+  })
+
+  it('loses no element when one of several workers is killed, and runs each of the others once', async () => {
+    const [victim] = await Promise.all([startWorker(), startWorker(), startWorker()])
+    const elements = Array.from({ length: 120 }, (_, i) => `slow${i}`)
+    await redis.cli('LPUSH', 'task_queue', ...elements)
+    await until(async () => Number(await redis.cli('HLEN', 'result_hash')) > 20, { what: 'some results are there' })
+    victim.kill('SIGKILL')
+    await results(120)
+    for (const element of elements) expect(await result(element)).toBe(element.toUpperCase())
+    const { readFile } = await import('node:fs/promises')
+    const runs = (await readFile(join(folder, 'runs'), 'utf8')).split('\n').filter(line => /^"slow/.test(line))
+    // Only what the victim's two threads held, and at most one that was on its way to it, may have run twice.
+    expect(runs.length - 120).toBeLessThanOrEqual(3)
+  })
+
+  it('sets an element aside that kills its process again and again, without charging its neighbours', async () => {
+    const restart = async () => {
+      const worker = await startWorker()
+      void worker.exited.then(exit => (exit.signal === 'SIGKILL' && !done ? restart() : undefined)).catch(() => undefined)
+    }
+    let done = false
+    await restart()
+    await redis.cli('LPUSH', 'task_queue', 'kills', ...Array.from({ length: 10 }, (_, i) => `near${i}`))
+    await until(async () => (await redis.cli('HEXISTS', 'result_hash:errors', 'kills')) === '1', { what: 'the killer is set aside', timeoutMs: 110_000 })
+    await results(10)
+    done = true
+    expect(await redis.cli('HLEN', 'result_hash:errors')).toBe('1')
+  }, 120_000)
+
+  it('has every worker that listens run a message of the channel', async () => {
+    await Promise.all([startWorker(), startWorker()])
+    await redis.cli('PUBLISH', 'task_channel', 'reload')
+    await results(2)
+    const fields = (await redis.cli('HKEYS', 'result_hash')).split('\n')
+    expect(fields.every(field => field.startsWith('reload@'))).toBe(true)
+    expect(new Set(fields).size).toBe(2)
+  })
+
+  it('hands back what it has not finished when it is told to stop, and exits with 0', async () => {
+    const worker = await startWorker()
+    await redis.cli('LPUSH', 'task_queue', ...Array.from({ length: 50 }, (_, i) => `slow-d${i}`))
+    await until(async () => Number(await redis.cli('HLEN', 'result_hash')) > 2, { what: 'some results are there' })
+    worker.kill('SIGTERM')
+    expect(await worker.exited).toEqual({ code: 0, signal: null })
+    const [done, waiting] = [Number(await redis.cli('HLEN', 'result_hash')), Number(await redis.cli('LLEN', 'task_queue'))]
+    expect(done + waiting).toBe(50)
+    expect(waiting).toBeGreaterThan(0)
+  })
+})
