@@ -2,5 +2,5 @@ import { connect, range } from 'millrace'
 import { add, square } from './tasks.js'
 
 await using mill = await connect({ tasks: new URL('./tasks.ts', import.meta.url) })
-const sum = await mill.map(square, range(1_000_000)).reduce(add, 0)
-console.log(`The squares of the numbers below a million add up to ${sum}.`)
+const sum = await mill.map(square, range(100_000)).reduce(add, 0)
+console.log(`The squares of the numbers below 100,000 add up to ${sum}.`)

@@ -56,11 +56,17 @@ function isMistake({ code }: CommanderError): boolean {
   return !['commander.help', 'commander.helpDisplayed', 'commander.version'].includes(code)
 }
 
-function usageError(error: CommanderError, args: readonly string[]): UsageError {
+function usageError({ message, code }: CommanderError, args: readonly string[]): UsageError {
   const command = args.find(arg => makers.some(make => make(() => undefined).name() === arg))
-  const what = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ').replace(/[.?)]?$/, end => (end === '' ? '.' : end))
-  const help = command === undefined ? 'millrace --help' : `millrace ${command} --help`
-  return new UsageError(`${what.charAt(0).toUpperCase()}${what.slice(1)} Run ${help} to see what there is.`)
+  const [what = '', ...more] = message.replace(/^error: /, '').split(/\s*\n\s*/)
+  // A suggestion comes in brackets on a line of its own.
+  const sentences = [what, ...more.map(line => line.replace(/^\((.*)\)$/, '$1'))].map(sentence)
+  if (command === 'run' && code === 'commander.unknownOption') sentences.push('Arguments for the program itself stand after --.')
+  return new UsageError(`${sentences.join(' ')} Run millrace ${command === undefined ? '' : `${command} `}--help to see what there is.`)
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? '' : '.')
 }
 
 function packageVersion(): string {

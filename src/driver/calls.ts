@@ -1,5 +1,7 @@
 import { TaskCancelledError } from '../errors.ts'
+import { describeFailure } from '../protocol/failure.ts'
 import { randomName } from '../protocol/names.ts'
+import { encodeOutcome } from '../protocol/outcome.ts'
 import { errorOf, valuesOf } from './consume.ts'
 import type { DrivenJob, ReadPiece } from './driven-job.ts'
 import { SubmittedAt } from './errors-from-wire.ts'
@@ -129,21 +131,15 @@ class CallBatch {
     const call = this.#take(index)
     if (call === undefined) return
     const { task } = this.#kind
-    call.reject(
-      new TaskCancelledError(`The task ${JSON.stringify(task)} (${this.id}/${index}) was cancelled before it had a result.`, {
-        task,
-        jobId: this.id,
-        index,
-        attempt: 0,
-        worker: '',
-      }),
-    )
+    const message = `The task ${JSON.stringify(task)} (${this.id}/${index}) was cancelled before it had a result.`
+    const error = new TaskCancelledError(message, { task, jobId: this.id, index, attempt: 0, worker: '' })
+    call.reject(error)
     if (this.#open === 0) {
       await this.opening.cancel()
       return
     }
     const job = await this.opening.opened
-    await job.cancelTask(index)
+    await job.cancelTask(index, encodeOutcome({ code: 'TASK_CANCELLED', attempt: 1, worker: '', error: describeFailure(error) }))
   }
 }
 

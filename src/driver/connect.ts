@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { pathToFileURL } from 'node:url'
 import { bundleTasks } from '../code/bundle.ts'
+import { isLoadingTasks } from '../code/load.ts'
 import { acquireEmbeddedRedis, projectDirectory } from '../embedded/embedded-redis.ts'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
 import type { Lane } from '../protocol/keys.ts'
@@ -112,8 +113,7 @@ async function reach(link: Link, target: RedisTarget, timeoutMs: number): Promis
 
 /** A worker loads the task module in each of its threads: a connection there would start workers that load it, and so on. */
 function refuseInTaskModule(): void {
-  const loading: symbol = Symbol.for('millrace.loading')
-  if ((globalThis as Record<symbol, unknown>)[loading] === undefined) return
+  if (!isLoadingTasks()) return
   throw new UsageError(
     'connect() was called while a worker was loading the task module. Keep tasks in a module of their own, which the program that connects imports, and not the other way round.',
   )

@@ -4,7 +4,6 @@ import {
   InputsIncompleteError,
   JobCancelledError,
   JobConflictError,
-  MillraceError,
   TasksLostError,
 } from '../errors.ts'
 import { encodeRangePayload } from '../protocol/chunk.ts'
@@ -162,10 +161,11 @@ export class DrivenJob {
     await this.#takeOut()
   }
 
-  /** One task is to stop. Its result, if it has one, still comes. */
-  async cancelTask(index: number): Promise<void> {
+  /** One task is not to run, or to stop: it gets this outcome, unless it is further already. */
+  async cancelTask(index: number, failure: Buffer): Promise<void> {
     if (this.#over) return
     const { job, incarnation } = this.part
+    if ((await this.store.cancelTask(this.part, index, failure)) === 'cancelled') return
     await this.store.publishControl({ type: 'cancel', job, incarnation, index })
   }
 
@@ -360,7 +360,7 @@ export class DrivenJob {
   }
 
   replaced(): void {
-    this.fail(new CollectorReplacedError(`Another connection has attached to the job ${this.id} and collects it now.`))
+    this.fail(collectorReplaced(this.id))
   }
 
   // Comparing with Redis ------------------------------------------------------------------------------------------------
@@ -419,18 +419,15 @@ export class DrivenJob {
         const stand = await this.store.readCounters(this.id)
         if (this.#over) return
         const step = this.#judge(stand)
-        if (step === 'attach') await this.store.attach(this.id, this.part.collector, driverLeaseMs, this.part.hash)
+        if (step instanceof Error) this.fail(step)
+        else if (step === 'attach') await this.store.attach(this.id, this.part.collector, driverLeaseMs, this.part.hash)
         else if (step === 'restart') await this.#dropToRestart()
         else {
           this.submitter.resume(step)
           this.collector.expect(step.created ? (stand?.settled ?? 0) : 0)
           return
         }
-      } catch (error) {
-        if (error instanceof MillraceError) {
-          this.fail(error)
-          return
-        }
+      } catch {
         await pause(attempt)
       }
     }
@@ -442,30 +439,30 @@ export class DrivenJob {
     await this.store.publishControl({ type: 'cancel', job, incarnation, index: undefined })
   }
 
-  /** What a part's stand calls for. @throws what ends the job. */
-  #judge(stand: PartCounters | undefined): 'attach' | 'restart' | { submitted: number; complete: boolean; created: boolean } {
+  /** What a part's stand calls for: an error ends the job. */
+  #judge(stand: PartCounters | undefined): Error | 'attach' | 'restart' | { submitted: number; complete: boolean; created: boolean } {
     const { created } = this.submitter
     const ended = stand?.state === 'cancelled'
     const isOurs = stand?.incarnation === this.part.incarnation
     // What a record says that ended does not stand in the way of a job that is not there yet.
     if (stand === undefined || (ended && (isOurs ? this.#mustRestart : !created))) {
-      if (created) this.#startAnew()
-      return { submitted: 0, complete: false, created: false }
+      const lost = created ? this.#startAnew() : undefined
+      return lost ?? { submitted: 0, complete: false, created: false }
     }
     if (stand.collector !== this.part.collector && (created || isOurs)) {
-      throw new CollectorReplacedError(`Another connection has attached to the job ${this.id} and collects it now.`)
+      return collectorReplaced(this.id)
     }
     if (!isOurs) {
-      throw new JobConflictError(`A job with the id ${this.id} exists already. Choose another id, or attach to it.`)
+      return new JobConflictError(`A job with the id ${this.id} exists already. Choose another id, or attach to it.`)
     }
-    if (ended) throw cancelledElsewhere(this.id)
+    if (ended) return cancelledElsewhere(this.id)
     if (stand.state === 'parked') return 'attach'
     if (this.#mustRestart) return 'restart'
     return { submitted: stand.submitted, complete: stand.complete, created: true }
   }
 
   /** Redis has lost the part: a new incarnation of it begins with all that is not collected. */
-  #startAnew(): void {
+  #startAnew(): TasksLostError | undefined {
     this.#mustRestart = false
     this.part.renew()
     this.assembler.forgetUnread()
@@ -473,9 +470,9 @@ export class DrivenJob {
     this.releaser.restate()
     const sharedIsLost = this.part.fields.shared && this.part.shared === undefined
     const lost = this.assembler.coverage.gaps(0, sharedIsLost ? this.outbox.end : this.outbox.keptFrom)
-    if (lost.length > 0) {
-      throw new TasksLostError(`Redis has lost ${lost.reduce((sum, [from, to]) => sum + to - from, 0)} tasks of the job ${this.id}, whose inputs this driver does not have. Run them again.`, { lost })
-    }
+    if (lost.length === 0) return undefined
+    const tasks = lost.reduce((sum, [from, to]) => sum + to - from, 0)
+    return new TasksLostError(`Redis has lost ${tasks} tasks of the job ${this.id}, whose inputs this driver does not have. Run them again.`, { lost })
   }
 }
 
@@ -498,6 +495,10 @@ class MillraceUnknownError extends Error {
 /** What the consumer of a cancelled job gets. `cause`: the signal's reason, where a signal did it. */
 export function jobCancelled(id: string, cause?: unknown): JobCancelledError {
   return new JobCancelledError(`The job ${id} was cancelled.`, { cause })
+}
+
+function collectorReplaced(id: string): CollectorReplacedError {
+  return new CollectorReplacedError(`Another connection has attached to the job ${id} and collects it now.`)
 }
 
 function cancelledElsewhere(id: string): JobCancelledError {

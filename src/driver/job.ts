@@ -35,21 +35,21 @@ abstract class BaseJob<O> {
     this.#choice = choice
   }
 
-  async results(): Promise<O[]> {
-    return (await gatherResults(await this.consume('results()'), this.#parts.submittedAt)) as O[]
+  results(): Promise<O[]> {
+    return this.#use('results()', job => gatherResults(job, this.#parts.submittedAt) as Promise<O[]>)
   }
 
-  async settled(): Promise<Settled<O>[]> {
-    return (await gatherSettled(await this.consume('settled()'), this.#parts.submittedAt)) as Settled<O>[]
+  settled(): Promise<Settled<O>[]> {
+    return this.#use('settled()', job => gatherSettled(job, this.#parts.submittedAt) as Promise<Settled<O>[]>)
   }
 
-  async reduce<A = O>(reducer: Reducer<O> | ((accumulator: A, value: O) => A), initial: A): Promise<A> {
+  reduce<A = O>(reducer: Reducer<O> | ((accumulator: A, value: O) => A), initial: A): Promise<A> {
     const registered = isReducer(reducer)
     // Before anything is awaited: the choice ends with the turn.
     if (registered && this.#choice.open && !this.#consumed) this.#choice.name = reducer.name
     const fn = (registered ? reducer.fn : reducer) as (accumulator: unknown, value: unknown) => unknown
-    const job = await this.consume('reduce()')
-    return (await reduceAll(job, { fn, reducer: registered ? reducer.name : '', initial }, this.#parts.submittedAt)) as A
+    const fold = { fn, reducer: registered ? reducer.name : '', initial }
+    return this.#use('reduce()', job => reduceAll(job, fold, this.#parts.submittedAt) as Promise<A>)
   }
 
   progress(): Promise<Progress> {
@@ -72,6 +72,11 @@ abstract class BaseJob<O> {
     }
     this.#consumed = true
     return this.#parts.opening.opened
+  }
+
+  #use<T>(how: string, use: (job: DrivenJob) => Promise<T>): Promise<T> {
+    if (this.#consumed) return this.consume(how).then(use)
+    return this.#parts.opening.consumed(this.consume(how).then(use))
   }
 
   protected get submittedAt(): SubmittedAt {

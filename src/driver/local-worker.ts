@@ -10,6 +10,8 @@ import { jitteredBackoffMs } from '../runtime/backoff.ts'
 const mostFailures = 4
 /** A worker that came up for so long was fine: what ends it then is counted anew. */
 const soundMs = 30_000
+/** A worker that says nothing for so long after its start hangs. Compiling and loading a large module takes seconds. */
+const startWithinMs = 60_000
 /** How long its drain may take: its own limit is a little less. */
 const stopWithinMs = 27_000
 
@@ -58,16 +60,28 @@ export class LocalWorker {
     clearTimeout(killer)
   }
 
+  #launchLater(onReady: () => void, onGivenUp: (error: Error) => void): void {
+    const delayMs = jitteredBackoffMs(this.#failures, { firstMs: 200, mostMs: 5000 })
+    this.#timer = setTimeout(() => {
+      this.#launch(onReady, onGivenUp)
+    }, delayMs)
+  }
+
   #launch(onReady: () => void, onGivenUp: (error: Error) => void): void {
     const child = forkEntry()
     this.#child = child
     const startedAt = performance.now()
     let failure: Failure | undefined
+    const hanging = setTimeout(() => {
+      failure ??= { code: undefined, message: `it was not ready within ${startWithinMs / 1000} s` }
+      child.kill('SIGKILL')
+    }, startWithinMs)
     child.on('message', (message: FromLocalWorker) => {
       if (message.type === 'failed') {
         failure = message
         return
       }
+      clearTimeout(hanging)
       this.#everReady = true
       onReady()
     })
@@ -75,6 +89,7 @@ export class LocalWorker {
       failure ??= { code: undefined, message: error.message }
     })
     child.once('exit', (code, signal) => {
+      clearTimeout(hanging)
       if (this.#stopping) return
       failure ??= { code: undefined, message: signal === null ? `it exited with code ${code}` : `it was ended by ${signal}` }
       if (performance.now() - startedAt > soundMs) this.#failures = 0
@@ -82,7 +97,7 @@ export class LocalWorker {
       // What the module is will not change by itself; and a first start is not to be waited for in vain.
       const final = this.#failures >= mostFailures || (failure.code !== undefined && !this.#everReady)
       if (final) onGivenUp(startError(failure, this.#failures))
-      else this.#timer = setTimeout(() => { this.#launch(onReady, this.#everReady ? this.#onGivenUp : onGivenUp) }, jitteredBackoffMs(this.#failures, { firstMs: 200, mostMs: 5000 }))
+      else this.#launchLater(onReady, this.#everReady ? this.#onGivenUp : onGivenUp)
     })
     child.send({ type: 'start', ...this.#start } satisfies StartLocalWorker, error => {
       if (error !== null) failure ??= { code: undefined, message: error.message }

@@ -140,7 +140,10 @@ export class ConnectedMill implements Mill {
   async #close(): Promise<void> {
     this.#stopInterrupts()
     const { link, ends } = this.#parts
-    for (const opening of this.#openings) opening.end(closed())
+    for (const opening of this.#openings) {
+      opening.expectEnd()
+      opening.end(closed())
+    }
     const goodbyes = Promise.allSettled(link.jobs.map(job => job.close()))
     let timer: NodeJS.Timeout | undefined
     await Promise.race([goodbyes, new Promise(resolve => (timer = setTimeout(resolve, goodbyeMs)))])

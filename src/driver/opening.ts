@@ -43,6 +43,7 @@ export class Opening {
   waitingFor: string | undefined
   #job: DrivenJob | undefined
   #ended: Error | undefined
+  #consumer: Promise<unknown> | undefined
   #interrupt: (error: Error) => void = () => undefined
   readonly #interrupted: Promise<never>
 
@@ -65,10 +66,22 @@ export class Opening {
     return this.#ended !== undefined
   }
 
+  /** What the consumer gets. */
+  consumed<T>(result: Promise<T>): Promise<T> {
+    this.#consumer = result
+    return result
+  }
+
   /** Cancels the job, opened or not. */
   async cancel(error: Error = jobCancelled(this.id)): Promise<void> {
+    this.expectEnd()
     this.end(error)
     await this.#job?.cancel(error)
+  }
+
+  /** The user is about to end the job: that its consumer then rejects must not end the process if nobody listens just now. */
+  expectEnd(): void {
+    this.#consumer?.catch(() => undefined)
   }
 
   /** Ends the opening, if it has not come to its end; an open job goes on. */

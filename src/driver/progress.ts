@@ -43,6 +43,7 @@ function totalOf(job: DrivenJob): number | undefined {
 function reason(job: DrivenJob, stand: PartCounters, workers: readonly WorkerView[]): string | undefined {
   const { task, hash } = job.part.fields
   if (stand.complete && stand.settled >= stand.submitted) return undefined
+  if (stand.state === 'parked') return 'its driver, which was silent for too long and attaches to it again'
   if (!workers.some(worker => worker.hash === hash)) {
     const others = workers.length > 0 ? `; the ${workers.length} that live have other code` : ''
     return `a worker with the code ${hash} of the task ${JSON.stringify(task)}${others}`

@@ -9,7 +9,8 @@ export interface ReleaserHost {
   readonly store: LaneStore
   /** The part is gone, or somebody else's: find out. */
   reconcile(): void
-  fail(error: unknown): void
+  /** The job can't go on, and what is left of it is to go. */
+  abort(error: unknown): void
 }
 
 const mostRuns = 500
@@ -92,7 +93,7 @@ export class Releaser {
     } catch (error) {
       if (this.#stopped) return
       if (outcomeUnknown(error) || isTransient(error)) this.#again(runs)
-      else this.#host.fail(error)
+      else this.#host.abort(error)
     } finally {
       this.#flushing = undefined
     }
@@ -113,7 +114,7 @@ export class Releaser {
     try {
       bytes = this.accumulator()
     } catch (error) {
-      this.#host.fail(error)
+      this.#host.abort(error)
       return undefined
     }
     const after = performance.now()

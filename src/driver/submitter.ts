@@ -19,7 +19,8 @@ export interface SubmitterHost {
   progressed(): void
   /** Redis refused or lost something: find out how the part stands, then call `resume`. */
   recover(): void
-  fail(error: unknown): void
+  /** The job can't go on, and what is left of it is to go. */
+  abort(error: unknown): void
 }
 
 /** Calls under way at once: enough to hide the way there and back. */
@@ -152,7 +153,7 @@ export class Submitter {
     } else if (outcomeUnknown(error)) {
       this.#halted = true
     } else {
-      this.#host.fail(error)
+      this.#host.abort(error)
     }
   }
 }

@@ -165,7 +165,7 @@ class Revival {
     const fields = read(record, 'fields')
     if (typeof fields !== 'object' || fields === null) return error
     for (const key of Object.keys(fields).slice(0, maxFields)) {
-      if (!isReserved(key)) define(error, key, read(fields, key), true)
+      define(error, key, read(fields, key), true)
     }
     return error
   }

@@ -1,3 +1,4 @@
+import { encodeEvidence } from '../protocol/evidence.ts'
 import { encodeOutcome } from '../protocol/outcome.ts'
 import { decodeWorkerInfo } from '../protocol/records.ts'
 import type { Log } from '../runtime/log.ts'
@@ -129,7 +130,7 @@ export class Reaper implements Service {
         worker,
         maxDeaths,
         failure,
-        evidence: JSON.stringify({ at: Date.now(), worker: label, evidence }),
+        evidence: encodeEvidence({ at: Date.now(), worker: label, evidence }),
       })
     }
   }

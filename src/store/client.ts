@@ -1,5 +1,6 @@
-import { Cluster, Redis } from 'ioredis'
+import { Cluster, Command, Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
+import { ConnectionClosedError } from '../errors.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { replyCode } from './reply-error.ts'
 import type { RedisTarget } from './target.ts'
@@ -41,9 +42,9 @@ export function openClient(target: RedisTarget, role: ClientRole): Client {
     replyMapping: 'legacy',
     lazyConnect: false,
   } satisfies RedisOptions
-  if (target.kind === 'single') return new Redis({ ...target.options, ...common })
+  if (target.kind === 'single') return rejectingUnanswered(new Redis({ ...target.options, ...common }))
   const { redisOptions, ...options } = target.options
-  return new Cluster([...target.nodes], {
+  const cluster = new Cluster([...target.nodes], {
     ...options,
     enableReadyCheck: true,
     enableOfflineQueue: true,
@@ -51,6 +52,23 @@ export function openClient(target: RedisTarget, role: ClientRole): Client {
     redisOptions: { ...redisOptions, ...nodeOptions(common) },
     lazyConnect: false,
   })
+  cluster.on('+node', (node: Redis) => rejectingUnanswered(node))
+  return cluster
+}
+
+/**
+ * Without `autoResendUnfulfilledCommands` ioredis forgets the commands that were under way when a connection breaks:
+ * their promises would stay pending for ever. Here they are rejected.
+ */
+function rejectingUnanswered(client: Redis): Redis {
+  client.on('close', () => {
+    for (let item = client.commandQueue.shift(); item !== undefined; item = client.commandQueue.shift()) {
+      // The client's own commands (subscribing again, for one) have nobody who listens, which would end the process.
+      if (item.command instanceof Command) item.command.promise.catch(() => undefined)
+      item.command.reject(new ConnectionClosedError('The connection to Redis broke before the answer came.'))
+    }
+  })
+  return client
 }
 
 /** A Cluster decides itself when to try a node again. */

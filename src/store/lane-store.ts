@@ -7,6 +7,7 @@ import type { PartCounters, PartFields, PartRecord } from '../protocol/records.t
 import { encodeAnswered, encodeRunValue } from '../protocol/run.ts'
 import type { Run } from '../protocol/run.ts'
 import { answer } from '../protocol/scripts/answer.ts'
+import { cancelTask } from '../protocol/scripts/cancel-task.ts'
 import { carryOver } from '../protocol/scripts/carry-over.ts'
 import { claim } from '../protocol/scripts/claim.ts'
 import { attach, drop, park, release, renewDriver } from '../protocol/scripts/collect.ts'
@@ -112,7 +113,7 @@ export class LaneStore {
   /** The part's record before the call's own changes are seen by others; undefined when Redis knows no such job. */
   async attach(job: string, collector: string, driverLeaseMs: number, hash: string): Promise<PartRecord | undefined> {
     const record = await runScript(this.client, attach, {
-      keys: { ...this.#partKeys(job), driven: this.keys.driven, ready: this.#codeKeys(hash).ready, lane: this.keys.lane },
+      keys: { ...this.#partKeys(job), ...this.#codeKeys(hash), ...this.keys },
       args: { job, collector, driverLeaseMs, channelPrefix: this.#channelPrefix() },
     })
     return record.size === 0 ? undefined : decodePartRecord(record)
@@ -198,6 +199,14 @@ export class LaneStore {
         channelPrefix: this.#channelPrefix(),
         tombstoneMs: part.collector === '' ? 60_000 : 3_600_000,
       },
+    })
+  }
+
+  /** Takes one task that waits out of its job, with this outcome. 'elsewhere': it does not wait any more. */
+  cancelTask(part: PartName, index: number, failure: Buffer) {
+    return runScript(this.client, cancelTask, {
+      keys: this.#partKeys(part.job),
+      args: { job: part.job, incarnation: part.incarnation, index, channelPrefix: this.#channelPrefix(), failure },
     })
   }
 

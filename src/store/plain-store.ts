@@ -106,7 +106,7 @@ export class PlainStore {
   async retiredClaims(): Promise<string[]> {
     const [seconds] = await this.client.time()
     await this.client.zremrangebyscore(this.keys.retired, '-inf', String(Number(seconds) * 1000))
-    return this.client.zrange(this.keys.retired, 0, 63)
+    return this.client.zrange(this.keys.retired, 0, '63')
   }
 
   bury(worker: string, claims: readonly string[]) {

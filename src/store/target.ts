@@ -90,7 +90,7 @@ export function describeTarget(target: RedisTarget): string {
  * @throws {UsageError} when a function is needed to connect, such as a custom connector or a TLS check.
  */
 export function portableTarget(target: RedisTarget): RedisTarget {
-  const needed: readonly string[] = ['Connector', 'checkServerIdentity', 'natMap', 'dnsLookup', 'sentinelReconnectStrategy']
+  const needed: readonly string[] = ['Connector', 'checkServerIdentity', 'natMap', 'dnsLookup']
   const strip = (value: unknown, path: string): unknown => {
     if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
     if (Array.isArray(value)) return value.map((item, index) => strip(item, `${path}[${index}]`))

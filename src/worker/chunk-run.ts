@@ -40,6 +40,8 @@ export class ChunkRun implements FinishedChunk {
   whenQuiet: (() => void) | undefined
   /** How long its asynchronous tasks took, in sum. */
   pendingMs = 0
+  /** How long its synchronous tasks took, with reading their inputs. */
+  elapsedMs = 0
   /** Tasks not to start, by index. */
   readonly skip: ReadonlySet<number> | undefined
 

@@ -57,11 +57,6 @@ export class ClaimKeeper implements Service {
     this.#loop.nudge()
   }
 
-  /** The registration was lost, and with it every claim: reapers see to them. */
-  forgetAll(): void {
-    this.#abandoned.clear()
-  }
-
   /** Hands back all that was abandoned. Resolves with false when something was left. */
   async flush(): Promise<boolean> {
     for (const [claim, { lane, worker }] of [...this.#abandoned]) await this.#empty(claim, lane, worker)

@@ -39,7 +39,9 @@ const mostJobs = 16
 export class Feed {
   readonly #options: FeedOptions
   #jobs: readonly (readonly string[])[]
-  #blockedSince: number | undefined
+  #blocked = false
+  /** The number of the blocking connection, asked for before it blocks. */
+  #blockingId: Promise<string | undefined> | undefined
   #stopped = false
 
   constructor(options: FeedOptions) {
@@ -71,20 +73,16 @@ export class Feed {
   /** Ends a wait, and lets no other begin. */
   async stop(): Promise<void> {
     this.#stopped = true
-    if (this.#blockedSince === undefined) return
-    const { blocking, commands, homeLane } = this.#options
-    try {
-      // Ends the BLMOVE with an answer, so that it is known whether it has moved a chunk. Without it (Cluster, an ACL)
-      // the wait ends by itself.
+    const { commands, homeLane } = this.#options
+    // Ends the BLMOVE with an answer, so that it is known whether it has moved a chunk. It may not have begun yet, so it
+    // is asked again. Where this can't be done (Cluster, an ACL) the wait ends by itself.
+    for (let asked = 0; this.#blocked && asked < 20; asked++) {
       const id = await this.#blockingId
-      if (id !== undefined && !('nodes' in blocking.client)) await commands[homeLane]!.client.call('client', ['unblock', id])
-    } catch {
-      // As above.
+      if (id === undefined) return
+      await commands[homeLane]!.client.call('client', ['unblock', id]).catch(() => undefined)
+      await sleep(50)
     }
   }
-
-  /** The connection id of the blocking connection, asked for before it blocks. */
-  #blockingId: Promise<string | undefined> | undefined
 
   /** The blocking connection is another one now. */
   renew(): void {
@@ -145,13 +143,14 @@ export class Feed {
 
   async #block(claim: ClaimId): Promise<readonly Buffer[]> {
     const { blocking, hash } = this.#options
-    this.#blockingId ??= blocking.client.call('client', ['id']).then(String, () => undefined)
-    this.#blockedSince = Date.now()
+    const { client } = blocking
+    if (!('nodes' in client)) this.#blockingId ??= client.call('client', ['id']).then(String, () => undefined)
+    this.#blocked = true
     try {
       const element = await blocking.blockingClaim(claim.id, hash, blockMs)
       return element === null ? [] : [element]
     } finally {
-      this.#blockedSince = undefined
+      this.#blocked = false
     }
   }
 

@@ -64,7 +64,7 @@ export async function startWorkerOn(
   const target = portableTarget(redis)
   const bundle = await bundleTasks(tasks)
   const client = openClient(target, { name: 'millrace:worker', silenceMs: 8000 })
-  const subscriber = openClient(target, { name: 'millrace:worker-control', silenceMs: 0 })
+  const subscriber = openClient(target, { name: 'millrace:worker-control', silenceMs: 8000 })
   for (const connection of [client, subscriber]) connection.on('error', () => undefined)
   const { namespace, queue } = options
   const host = `${hostname()}:${process.pid}`

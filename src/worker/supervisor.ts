@@ -43,6 +43,7 @@ const endWithinMs = 1000
 /** How long the end of a drain may wait for Redis. */
 const farewellMs = 3000
 const memoryEveryMs = 1000
+const pingEveryMs = 10_000
 
 /**
  * A worker's main thread. It runs no user code, so that heartbeats, limits and cancellations work whatever the tasks
@@ -63,6 +64,7 @@ export class Supervisor {
   #module: ThreadModule = { tasks: [], reducers: [] }
   #draining: Promise<void> | undefined
   #memoryTimer: NodeJS.Timeout | undefined
+  #pingTimer: NodeJS.Timeout | undefined
 
   constructor(options: SupervisorOptions) {
     this.#options = options
@@ -91,7 +93,6 @@ export class Supervisor {
       info: id => this.#describe(id),
       stats: () => this.#stats(),
       onRegistered: worker => {
-        this.#keeper.forgetAll()
         this.#crew.post({ type: 'registered', worker })
       },
       log,
@@ -151,6 +152,10 @@ export class Supervisor {
     this.#keeper.start()
     this.#watchdog.start()
     for (const service of this.#recovery) void service.start()
+    // A subscription waits without a command under way: only a question shows that the connection is half-open.
+    this.#pingTimer = setInterval(() => {
+      subscriber.ping().catch(() => undefined)
+    }, pingEveryMs)
     if (rssMb !== undefined) this.#watchMemory(rssMb)
   }
 
@@ -171,6 +176,7 @@ export class Supervisor {
 
   async #drain(withinMs: number): Promise<void> {
     const { log } = this.#options
+    log.info(`the worker drains: running tasks have ${withinMs} ms to finish`)
     this.#crew.stopReplacing()
     this.#crew.post({ type: 'drain' })
     const { threads } = this.#crew
@@ -195,6 +201,7 @@ export class Supervisor {
   async #quiet(farewell: () => Promise<void> = () => Promise.resolve()): Promise<void> {
     const { client, subscriber } = this.#options
     clearInterval(this.#memoryTimer)
+    clearInterval(this.#pingTimer)
     const services = [this.#watchdog, this.#keeper, this.#membership, ...this.#recovery]
     await within(Promise.all(services.map(service => service.stop())), farewellMs)
     await within(farewell(), farewellMs)
@@ -295,11 +302,10 @@ export class Supervisor {
     const charged = thread.drained ? [] : chargedTasks(thread.board, verdict)
     const evidence = this.#evidence(thread, exit)
     if (!thread.drained && verdict?.kind !== 'drain') this.#options.log.warn(evidence.join('; '))
-    const worker = this.id
     for (const [claim, lane] of claims) {
       if (charged.length > 0) await this.#charge(claim, lane, charged, evidence, `${this.#options.label}/${thread.number}`)
+      this.#keeper.abandon(claim, lane)
       this.#dying.delete(claim)
-      if (worker === this.id) this.#keeper.abandon(claim, lane)
     }
   }
 

@@ -64,6 +64,8 @@ export class TaskThread {
   #concurrency = 1
   #draining = false
   #breathedMs = 0
+  /** When the front chunk had all that it needs. */
+  #startedMs = 0
 
   constructor(options: TaskThreadOptions) {
     this.#options = options
@@ -165,7 +167,6 @@ export class TaskThread {
     this.#slot = batch.slot
     this.#board.begin(batch.slot)
     this.#claimAhead(batch)
-    const startedMs = this.#options.clock()
     const finished: FinishedChunk[] = []
     let offset = 0
     let stopped = false
@@ -179,7 +180,7 @@ export class TaskThread {
     this.#board.enter(-1)
     this.#board.close(batch.slot)
     this.#options.broadcasts.run()
-    await this.#finish(batch, finished, this.#options.clock() - startedMs)
+    await this.#finish(batch, finished)
     // Replies are read, and messages seen, at least between two batches.
     await turn()
   }
@@ -222,6 +223,7 @@ export class TaskThread {
       )
     }
     const { shared, reducer } = await extras.of(header, batch.claim.lane)
+    this.#startedMs = this.#options.clock()
     return new ChunkRun(
       chunk,
       {
@@ -262,6 +264,7 @@ export class TaskThread {
         this.#runBroadcasts()
       }
     }
+    run.elapsedMs = this.#options.clock() - this.#startedMs
     if (speed.async) this.#concurrency = room
   }
 
@@ -315,23 +318,23 @@ export class TaskThread {
 
   // Handing in ----------------------------------------------------------------------------------------------------------
 
-  async #finish(batch: Batch, finished: readonly FinishedChunk[], elapsedMs: number): Promise<void> {
+  async #finish(batch: Batch, finished: readonly FinishedChunk[]): Promise<void> {
     const quiet = finished.filter(chunk => chunk instanceof ChunkRun && chunk.pending > 0).map(chunk => whenQuiet(chunk as ChunkRun))
-    if (quiet.length === 0) return this.#handIn(batch, finished, elapsedMs)
-    const finishing = Promise.all(quiet).then(() => this.#handIn(batch, finished, elapsedMs))
+    if (quiet.length === 0) return this.#handIn(batch, finished)
+    const finishing = Promise.all(quiet).then(() => this.#handIn(batch, finished))
     this.#finishing.add(finishing)
     void finishing.finally(() => this.#finishing.delete(finishing))
   }
 
-  #handIn(batch: Batch, finished: readonly FinishedChunk[], elapsedMs: number): Promise<void> {
+  #handIn(batch: Batch, finished: readonly FinishedChunk[]): Promise<void> {
     const runs = finished.filter(chunk => chunk instanceof ChunkRun)
     const tasks = runs.reduce((sum, { done }) => sum + done, 0)
-    const pendingMs = runs.reduce((sum, run) => sum + run.pendingMs, 0)
+    // A task that waits is worth a claim of its own, however many wait at a time.
+    const elapsedMs = runs.reduce((sum, run) => sum + (run.pendingMs > 0 ? run.pendingMs : run.elapsedMs), 0)
     let paceNs = 0
     if (tasks > 0) {
       const { pace } = this.#speedOf(runs[0]!.header.task)
-      // A task that waits is worth a claim of its own, however many wait at a time.
-      pace.add((pendingMs > 0 ? pendingMs : elapsedMs) * 1e6, tasks)
+      pace.add(elapsedMs * 1e6, tasks)
       paceNs = pace.ns
     }
     return this.#options.committer.send(batch, finished, paceNs)

@@ -113,9 +113,22 @@ describe('an error', () => {
     for (const [key, value] of Object.entries(fields)) {
       Object.defineProperty(thrown, key, { value, enumerable: true })
     }
-    const error = travelled(thrown)
+    deepStrictEqual(describeFailure(thrown), {
+      kind: 'error',
+      name: 'Error',
+      message: 'm',
+      stack: thrown.stack,
+      fields: { fine: 4 },
+    })
+    const error = reviveFailure({
+      kind: 'error',
+      name: 'Error',
+      message: 'm',
+      stack: '',
+      fields: { ...fields, stack: 5 },
+    })
     deepStrictEqual(fieldsOf(error), { fine: 4 })
-    expect([String(error), error['polluted']]).toEqual(['Error: m', undefined])
+    expect([String(error), error.stack]).toEqual(['Error: m', 'Error: m'])
   })
 })
 

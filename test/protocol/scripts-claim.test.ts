@@ -35,7 +35,10 @@ describe('claim', () => {
     const before = await lane.everything()
     const request = { worker: 'w', claim: 'a', hash: 'c0de', waitMs: 0, mostChunks: 1, mostBytes: 1000 }
     expect(await lane.claim({ ...request, jobs: [] })).toEqual({ word: 'undeclared', jobs: [job.job], elements: [] })
-    expect(await lane.claim({ ...request, jobs: ['some-other'] })).toMatchObject({ word: 'undeclared', jobs: [job.job] })
+    expect(await lane.claim({ ...request, jobs: ['some-other'] })).toMatchObject({
+      word: 'undeclared',
+      jobs: [job.job],
+    })
     expect(await lane.everything()).toEqual(before)
     expect((await lane.claim({ ...request, jobs: ['some-other', job.job] })).word).toBe('claimed')
   })

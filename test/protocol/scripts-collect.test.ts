@@ -32,7 +32,10 @@ describe('release', () => {
     ]
     expect(await lane.release(job, { runs, cursor: 2, accumulator: Buffer.from('sum') })).toBe('released')
     expect(Object.keys(await lane.results(job))).toEqual(['2'])
-    expect(await lane.record(job)).toMatchObject({ released: 2, checkpoint: { cursor: 2, accumulator: Buffer.from('sum') } })
+    expect(await lane.record(job)).toMatchObject({
+      released: 2,
+      checkpoint: { cursor: 2, accumulator: Buffer.from('sum') },
+    })
   })
 
   test('lets nobody but the collector release', async () => {
@@ -52,7 +55,10 @@ describe('attach', () => {
     const lane = redis.lane()
     const job = await lane.job(2, { complete: false })
     const heard = await listen(lane, job)
-    expect(await lane.attach(job.job, 'newer', driverLeaseMs, job.hash)).toMatchObject({ submitted: 2, collector: 'newer' })
+    expect(await lane.attach(job.job, 'newer', driverLeaseMs, job.hash)).toMatchObject({
+      submitted: 2,
+      collector: 'newer',
+    })
     await expect.poll(() => heard).toEqual([{ type: 'replaced', job: job.job, incarnation: job.incarnation }])
     const batch = { from: 2, to: 3, skipped: 0, complete: true, elements: [chunkOf(job, { first: 2 })], driverLeaseMs }
     expect((await lane.submit(job, batch)).word).toBe('replaced')
@@ -152,7 +158,13 @@ describe('promote', () => {
     const lane = redis.lane()
     const job = await lane.job(1)
     const { delayed } = lane.keysOf(job.job)
-    await lane.client.zadd(delayed, 1, chunkOf(job, { first: 7, attempt: 2 }), 2, chunkOf(job, { first: 8, attempt: 2 }))
+    await lane.client.zadd(
+      delayed,
+      1,
+      chunkOf(job, { first: 7, attempt: 2 }),
+      2,
+      chunkOf(job, { first: 8, attempt: 2 }),
+    )
     await lane.client.zadd(delayed, 9e15, chunkOf(job, { first: 9, attempt: 2 }))
     await lane.client.zadd(lane.keys.due, 1, job.job)
     expect(await lane.promote(job.job, job.hash)).toBe(2)

@@ -14,7 +14,12 @@ async function laneWithWorker(): Promise<TestLane> {
 }
 
 /** Puts chunks into a claim as if they had been taken. */
-async function hold(lane: TestLane, claim: string, job: TestJob, ...chunks: Parameters<typeof chunkOf>[1][]): Promise<void> {
+async function hold(
+  lane: TestLane,
+  claim: string,
+  job: TestJob,
+  ...chunks: Parameters<typeof chunkOf>[1][]
+): Promise<void> {
   for (const chunk of chunks) await lane.client.lpush(lane.claimKey(claim), chunkOf(job, chunk))
 }
 
@@ -23,7 +28,12 @@ describe('giveBack', () => {
     const lane = await laneWithWorker()
     const job = await lane.job(4)
     for (let i = 0; i < 3; i++) await lane.take('w', 'a')
-    expect(await lane.giveBack(job.job, job.hash, 'a')).toEqual({ word: 'returned', returned: 3, quarantined: 0, left: 0 })
+    expect(await lane.giveBack(job.job, job.hash, 'a')).toEqual({
+      word: 'returned',
+      returned: 3,
+      quarantined: 0,
+      left: 0,
+    })
     expect(spans(await lane.waitingChunks(job))).toEqual(['0+1', '1+1', '2+1', '3+1'])
     expect(await lane.waitingChunks(job)).toMatchObject([{ deaths: 0 }, { deaths: 0 }, { deaths: 0 }, { deaths: 0 }])
     expect((await lane.record(job)).waiting).toBe(4)
@@ -34,7 +44,10 @@ describe('giveBack', () => {
     const job = await lane.job(2)
     const other = await lane.job(1)
     for (let i = 0; i < 3; i++) await lane.take('w', 'a')
-    expect(await lane.giveBack(job.job, job.hash, 'a', [{ first: 1, attempt: 1 }])).toMatchObject({ returned: 1, left: 2 })
+    expect(await lane.giveBack(job.job, job.hash, 'a', [{ first: 1, attempt: 1 }])).toMatchObject({
+      returned: 1,
+      left: 2,
+    })
     expect((await lane.held('a')).map(chunk => chunk.job).sort()).toEqual([job.job, other.job].sort())
   })
 
@@ -103,7 +116,11 @@ describe('giveBack after a death', () => {
     await lane.client.del(lane.keysOf(job.job).chunks)
     await hold(lane, 'a', job, { first: 0, count: 5 }, { first: 5, count: 1 }, { first: 6, count: 6, base: 2 })
     await lane.killWorker('w')
-    expect(await lane.giveBackOfDead(job.job, job.hash, 'a', death)).toMatchObject({ returned: 3, quarantined: 0, left: 0 })
+    expect(await lane.giveBackOfDead(job.job, job.hash, 'a', death)).toMatchObject({
+      returned: 3,
+      quarantined: 0,
+      left: 0,
+    })
     const back = await lane.waitingChunks(job)
     expect(spans(back)).toEqual(['0+3', '3+2', '5+1', '6+3', '9+3'])
     expect(back.map(({ deaths }) => deaths)).toEqual([1, 1, 1, 1, 1])
@@ -223,8 +240,14 @@ describe('carryOver', () => {
       { job: 'other', first: 1, attempt: 1 },
     ]
     expect(await lane.carryOver('a', 'b', running)).toBe(2)
-    expect((await lane.held('b')).map(({ first, attempt }) => [first, attempt])).toEqual([[0, 1], [2, 2]])
-    expect((await lane.held('a')).map(({ first, attempt }) => [first, attempt])).toEqual([[1, 1], [2, 1]])
+    expect((await lane.held('b')).map(({ first, attempt }) => [first, attempt])).toEqual([
+      [0, 1],
+      [2, 2],
+    ])
+    expect((await lane.held('a')).map(({ first, attempt }) => [first, attempt])).toEqual([
+      [1, 1],
+      [2, 1],
+    ])
     expect(await lane.carryOver('a', 'b', running)).toBe(0)
   })
 })

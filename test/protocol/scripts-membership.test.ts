@@ -145,7 +145,12 @@ describe('bury', () => {
     expect(await lane.bury('w', ['a'])).toBe('waiting')
     await lane.client.zadd(lane.keys.dead, 1, 'w')
     expect(await lane.bury('w', ['a'])).toBe('held')
-    await lane.giveBackOfDead(job.job, job.hash, 'a', { worker: 'w', maxDeaths: 3, failure: Buffer.from(''), evidence: '' })
+    await lane.giveBackOfDead(job.job, job.hash, 'a', {
+      worker: 'w',
+      maxDeaths: 3,
+      failure: Buffer.from(''),
+      evidence: '',
+    })
     expect(await lane.bury('w', ['a'])).toBe('buried')
     expect(await lane.client.exists(lane.workerKeys('w').worker, lane.workerKeys('w').claims, lane.keys.dead)).toBe(0)
     expect(await lane.client.zrange(lane.keys.retired, 0, '-1')).toEqual(['a'])

@@ -13,7 +13,11 @@ async function laneWithWorker(): Promise<TestLane> {
 }
 
 /** A job of one chunk of `tasks`, which claim a holds. */
-async function claimedChunk(lane: TestLane, tasks: number, options: Parameters<TestLane['job']>[1] = {}): Promise<TestJob> {
+async function claimedChunk(
+  lane: TestLane,
+  tasks: number,
+  options: Parameters<TestLane['job']>[1] = {},
+): Promise<TestJob> {
   const job = await lane.job(tasks, { per: tasks, ...options })
   await lane.client.hset(lane.keysOf(job.job).part, 'pace', 1000)
   await lane.take('w', 'a')
@@ -55,7 +59,14 @@ describe('settle', () => {
   test('hands back what was not done, first in line', async () => {
     const lane = await laneWithWorker()
     const job = await claimedChunk(lane, 10, { complete: false })
-    await lane.submit(job, { from: 10, to: 11, skipped: 0, complete: true, elements: [chunkOf(job, { first: 10 })], driverLeaseMs: 1000 })
+    await lane.submit(job, {
+      from: 10,
+      to: 11,
+      skipped: 0,
+      complete: true,
+      elements: [chunkOf(job, { first: 10 })],
+      driverLeaseMs: 1000,
+    })
     const commit = { chunks: [{ first: 0, attempt: 1, done: 4 }], runs: oneRun(0, 4), retries: [], paceNs: 0 }
     expect(await lane.settle(job, 'a', commit)).toEqual({ word: 'committed', settled: 4 })
     expect(spans(await lane.waitingChunks(job))).toEqual(['4+6', '10+1'])
@@ -68,7 +79,12 @@ describe('settle', () => {
     const lane = await laneWithWorker()
     const job = await claimedChunk(lane, 10)
     await lane.take('w', 'b', { waitMs: 5000 })
-    await lane.settle(job, 'a', { chunks: [{ first: 0, attempt: 1, done: 4 }], runs: oneRun(0, 4), retries: [], paceNs: 0 })
+    await lane.settle(job, 'a', {
+      chunks: [{ first: 0, attempt: 1, done: 4 }],
+      runs: oneRun(0, 4),
+      retries: [],
+      paceNs: 0,
+    })
     expect(spans(await lane.staged())).toEqual(['4+6'])
     expect((await lane.record(job)).waiting).toBe(0)
   })
@@ -121,7 +137,12 @@ describe('settle', () => {
     const [chunk] = await lane.held('a')
     if (chunk === undefined) throw new Error('the claim should hold a chunk')
     await lane.killWorker('w')
-    await lane.giveBackOfDead(job.job, job.hash, 'a', { worker: 'w', maxDeaths: 3, failure: Buffer.from(''), evidence: '' })
+    await lane.giveBackOfDead(job.job, job.hash, 'a', {
+      worker: 'w',
+      maxDeaths: 3,
+      failure: Buffer.from(''),
+      evidence: '',
+    })
     const before = await lane.everything()
     expect((await lane.finish(job, 'a', [chunk])).word).toBe('fenced')
     expect(await lane.everything()).toEqual(before)
@@ -178,7 +199,12 @@ describe('settle', () => {
     listener.on('messageBuffer', (_channel: Buffer, message: Buffer) => heard.push(message))
     const small = { first: 0, count: 2, kind: 'values' as const, bytes: Buffer.from([0, 10, 255, 32]) }
     const large = { first: 2, count: 1, kind: 'values' as const, bytes: Buffer.alloc(200_000) }
-    await lane.settle(job, 'a', { chunks: [{ first: 0, attempt: 1, done: 3 }], runs: [small, large], retries: [], paceNs: 7 })
+    await lane.settle(job, 'a', {
+      chunks: [{ first: 0, attempt: 1, done: 3 }],
+      runs: [small, large],
+      retries: [],
+      paceNs: 7,
+    })
     await expect.poll(() => heard).toHaveLength(1)
     expect(decodeCollectorMessage(heard[0] ?? Buffer.alloc(0))).toEqual({
       type: 'results',

@@ -87,7 +87,15 @@ describe('submit', () => {
     const lane = redis.lane()
     const part = { job: 'again', incarnation: 'i2', collector: 'c', hash: 'c0de' }
     const elements = [chunkOf(part, { first: 1 })]
-    await lane.submit(part, { from: 0, to: 3, skipped: 2, complete: true, elements, driverLeaseMs, create: plainFields })
+    await lane.submit(part, {
+      from: 0,
+      to: 3,
+      skipped: 2,
+      complete: true,
+      elements,
+      driverLeaseMs,
+      create: plainFields,
+    })
     expect(await lane.record(part)).toMatchObject({ submitted: 3, settled: 2, waiting: 1 })
   })
 })

@@ -188,6 +188,21 @@ describe('hostile bytes', () => {
     }
   })
 
+  it('that nest deeper than a value may are malformed, before the stack has a say', () => {
+    const wraps = [[0x91], [0x81, 0xa1, 0x61], [0xc9, 0, 0, 0, 0, 0x73, 0x91]]
+    for (const wrap of wraps) {
+      const nested = (levels: number) => bytesOf(...Array<number[]>(levels).fill(wrap), 0xc0)
+      expect(() => decodeValue(nested(501))).toThrow(/levels deep/)
+      if (wrap[0] !== 0xc9) expect(() => decodeValue(nested(500))).not.toThrow()
+    }
+  })
+
+  it('cannot refer from one value of a batch to an object of another', () => {
+    const reference = [0xd6, 0x72, 0, 0, 0, 1]
+    expect(decodeBatch(bytesOf(0x91, [0x92, 0x90], reference))).toEqual([[[], []]])
+    expect(() => decodeBatch(bytesOf(0x92, [0x91, 0x90], [0x91, ...reference]))).toThrow(MalformedDataError)
+  })
+
   it('that double at every level, by references, stay as small as they are', () => {
     let bytes = bytesOf(0x90)
     for (let level = 1; level <= 400; level++)

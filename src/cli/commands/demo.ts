@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os'
+import { availableParallelism, loadavg } from 'node:os'
 import { Command } from 'commander'
 import { connect } from '../../driver/connect.ts'
 import type { Mill } from '../../driver/types.ts'
@@ -22,6 +22,7 @@ interface DemoFlags extends RedisFlags, OutputFlags {
 /** `millrace demo`: two real computations with checked results. */
 export function demoCommand(end: (exitCode: number) => void): Command {
   const command = new Command('demo')
+    .summary('compute something real, and check it')
     .description('Count the primes below 10⁹ and the words of a text collection, check both, and say how fast it was.')
     .argument('[folder]', 'folder with texts (default: READMEs, licences and declarations of the installed packages)')
     .option('--threads <n>', 'threads of a local worker; 0: only workers started elsewhere (default: one per core)', wholeNumber(0, 1024))
@@ -46,6 +47,9 @@ async function demo(folder: string | undefined, flags: DemoFlags, signal: AbortS
   })
   try {
     if (redis !== undefined || flags.threads === 0) say(`Workers can join from other terminals:  ${joinCommand(flags)}`)
+    const load = loadavg()[0] ?? 0
+    // What the speed-up is measured against would be slowed down as well, but not as much.
+    if (load > availableParallelism()) say(`This machine is busy already (load ${load.toFixed(1)}): the speed-up will be less than it could be.`)
     say(`${await describeFleet(mill)}, up after ${formatDuration(performance.now() - startMs)}.`)
     const surroundings = { progress: process.stderr, signal }
     say(`Counting the primes below ${groupDigits(flags.primesBelow)}, then again in one thread without Millrace.`)

@@ -21,6 +21,7 @@ const mostQuarantined = 100
 /** `millrace jobs`: what is going on in a queue, and what each job waits for. */
 export function jobsCommand(): Command {
   const command = new Command('jobs')
+    .summary('list jobs, and what each waits for')
     .description('List the jobs of a queue: how far each is, what it waits for, and which tasks are in quarantine.')
     .argument('[id]', 'show this job only, with all that is known of it')
     .option('--cancel', 'cancel the job: its waiting tasks at once, its running ones within a second')
@@ -29,13 +30,14 @@ export function jobsCommand(): Command {
       if (id === undefined && flags.cancel === true) {
         throw new UsageError('--cancel needs the id of a job, since cancelling them all is rarely meant: millrace jobs ID --cancel.')
       }
-      await withQueue(flags, async ({ store, where }) => {
+      if (id !== undefined) checkJobId(id)
+      await withQueue(flags, async (store, where) => {
         const print = (data: object, text: () => string) => {
           process.stdout.write(`${flags.json === true ? JSON.stringify(data) : text()}\n`)
         }
         if (id === undefined) await list(store, flags.limit, where, print)
-        else if (flags.cancel === true) await cancel(store, checkJobId(id), print)
-        else await show(store, checkJobId(id), print)
+        else if (flags.cancel === true) await cancel(store, id, print)
+        else await show(store, id, print)
       })
     })
   return withJson(withRedis(command))

@@ -8,6 +8,7 @@ import { withRedis, type RedisFlags } from '../options.ts'
 /** `millrace run`: a driver script in TypeScript, without a build step. */
 export function runCommand(end: (exitCode: number) => void): Command {
   const command = new Command('run')
+    .summary('run a TypeScript program that uses Millrace')
     .description('Run a TypeScript or JavaScript program that uses Millrace. Its exit code is the exit code.')
     .argument('<file>', 'the program, such as main.ts')
     .argument('[args...]', 'arguments for the program, after --')

@@ -11,10 +11,11 @@ interface SnapshotFlags extends RedisFlags, OutputFlags {
 /** `millrace snapshot`: has Redis write everything to its disk now. */
 export function snapshotCommand(): Command {
   const command = new Command('snapshot')
+    .summary('have Redis write its data to disk now')
     .description('Have Redis write a snapshot of all its data (BGSAVE), and wait until it is on disk.')
     .option('--timeout <seconds>', 'how long to wait for it', wholeNumber(1, 86_400), 60)
     .action(async (flags: SnapshotFlags) => {
-      await withQueue(flags, async ({ store, where }) => {
+      await withQueue(flags, async (store, where) => {
         const report = await takeSnapshot(store.client, { timeoutMs: flags.timeout * 1000 })
         if (flags.json === true) {
           process.stdout.write(`${JSON.stringify(report)}\n`)

@@ -1,11 +1,15 @@
 import { availableParallelism } from 'node:os'
 import { Command } from 'commander'
-import { UsageError } from '../../errors.ts'
-import { startPlainWorker } from '../../worker/plain/index.ts'
+import { findTaskFile } from '../../code/task-file.ts'
+import { TaskModuleError, UsageError } from '../../errors.ts'
+import type { Log } from '../../runtime/log.ts'
+import { checkServer } from '../../store/inspect/server.ts'
 import { startWorker } from '../../worker/index.ts'
+import { startPlainWorker, type PlainWorkerOptions } from '../../worker/plain/index.ts'
 import { demoTasksUrl } from '../demo/tasks-url.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { wholeNumber, withRedis, type RedisFlags } from '../options.ts'
+import { withClient, withRedisServer, type FoundRedis } from '../redis.ts'
 import { stoppable } from '../signals.ts'
 import { plural } from '../words.ts'
 
@@ -18,20 +22,100 @@ interface WorkerFlags extends RedisFlags {
   readonly plainChannel?: string
 }
 
+/** A worker of either kind. */
+interface Started {
+  readonly id: string
+  /** What it does, for its first line. */
+  readonly work: string
+  drain(): Promise<void>
+  /** Settles when the worker ends without being told to. */
+  readonly closed: Promise<void>
+}
+
 /** `millrace worker`: a process that takes part in the work until it is told to stop. */
 export function workerCommand(end: (exitCode: number) => void): Command {
   const command = new Command('worker')
-    .description('Run tasks of a task module until SIGTERM or Ctrl-C: then finish what runs, hand back the rest, and exit with 0.')
+    .summary('run tasks of a task module until told to stop')
+    .description('Run the tasks of a task module until SIGTERM or Ctrl-C; then finish what runs within 25 s, hand back the rest and exit with 0.')
     .argument('[tasks]', 'the task module, such as tasks.ts')
     .option('--threads <n>', 'threads that run tasks', wholeNumber(1, 1024), availableParallelism())
-    .option('--demo', 'run the tasks of millrace demo')
-    .optionsGroup('Plain-Redis mode: take strings from a List, write results into a Hash:')
-    .option('--plain-task <name>', 'task that each string is given to')
+    .option('--demo', 'run the tasks of millrace demo instead of a module of yours')
+  withRedis(command)
+  command
+    .optionsGroup('Plain-Redis mode (strings from a List, results into a Hash):')
+    .option('--plain-task <name>', 'task that is given each string')
     .option('--plain-list <key>', 'List that strings are taken from')
     .option('--plain-results <key>', 'Hash that results are written into')
-    .option('--plain-channel <name>', 'channel whose messages every worker runs')
-    .action(async (tasks: string | undefined, flags: WorkerFlags) => {
-      end(await stoppable(signal => work(taskModule(tasks, flags), flags, signal)))
+    .option('--plain-channel <name>', 'channel whose messages are run by every worker')
+  return command.action(async (tasks: string | undefined, flags: WorkerFlags) => {
+    const file = await taskFile(tasks, flags)
+    const plain = plainOptions(flags)
+    end(await withRedisServer(flags, found => stoppable(signal => work(file, { flags, plain, found, signal }))))
+  })
+}
+
+interface Work {
+  readonly flags: WorkerFlags
+  readonly plain: PlainFlags | undefined
+  readonly found: FoundRedis
+  readonly signal: AbortSignal
+}
+
+async function work(file: string, { flags, plain, found, signal }: Work): Promise<number> {
+  // Said at once, in full, and before anything is compiled.
+  await withClient(found, checkServer)
+  const worker = await (plain === undefined ? start(file, flags, found) : startPlain(file, flags, plain, found))
+  say(`ready: worker ${worker.id} · ${plural(flags.threads, 'thread')} · ${worker.work} · ${found.where}`)
+  await Promise.race([aborted(signal), worker.closed])
+  if (signal.aborted) say(`draining: worker ${worker.id} takes no more tasks and finishes those that run`)
+  await worker.drain()
+  say(`drained: worker ${worker.id}`)
+  return exitCodes.done
+}
+
+async function start(file: string, { threads, namespace, queue }: WorkerFlags, { redis }: FoundRedis): Promise<Started> {
+  const worker = await startWorker({ tasks: file, redis, threads, namespace, queue, log })
+  const { id, tasks, hash, closed } = worker
+  const names = tasks.length > 8 ? `${tasks.slice(0, 8).join(', ')} and ${tasks.length - 8} more` : tasks.join(', ')
+  return { id, closed, drain: () => worker.drain(), work: `${tasks.length === 1 ? 'task' : 'tasks'} ${names} · code ${hash.slice(0, 8)}` }
+}
+
+async function startPlain(file: string, { threads }: WorkerFlags, plain: PlainFlags, { redis }: FoundRedis): Promise<Started> {
+  const worker = await startPlainWorker({ ...plain, tasks: file, redis, threads, log })
+  const { id } = worker
+  return { id, closed: new Promise(() => undefined), drain: () => worker.drain(), work: `task ${plain.task} · List ${plain.list} → Hash ${plain.results}` }
+}
+
+type PlainFlags = Pick<PlainWorkerOptions, 'task' | 'list' | 'results' | 'channel'>
+
+function plainOptions({ plainTask: task, plainList: list, plainResults: results, plainChannel: channel }: WorkerFlags): PlainFlags | undefined {
+  if (task !== undefined && list !== undefined && results !== undefined) return { task, list, results, channel }
+  if ((task ?? list ?? results ?? channel) === undefined) return undefined
+  throw new UsageError('Plain-Redis mode needs to know the task, the List and the Hash: give --plain-task, --plain-list and --plain-results together.')
+}
+
+async function taskFile(tasks: string | undefined, { demo }: WorkerFlags): Promise<string> {
+  if ((tasks === undefined) !== (demo === true)) {
+    throw new UsageError('A worker needs one task module to know what to run: give the path of yours, as in millrace worker tasks.ts, or --demo.')
+  }
+  try {
+    return await findTaskFile(tasks ?? demoTasksUrl())
+  } catch (error) {
+    throw error instanceof TaskModuleError ? new UsageError(error.message) : error
+  }
+}
+
+const log: Log = { info: say, warn: say }
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) resolve()
+    signal.addEventListener('abort', () => {
+      resolve()
     })
-  return withRedis(command.optionsGroup('Options:'))
+  })
 }

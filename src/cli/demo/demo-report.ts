@@ -18,8 +18,8 @@ export function renderDemo(reports: readonly JobReport[], counted: WordReport, s
     ],
     reports.map(report => [
       report.job,
-      style.bold(report.answer),
-      report.correct ? style.green(`✓ ${report.check}`) : style.red(`✗ not ${report.check}`),
+      style.bold(groupDigits(report.answer)),
+      report.correct ? style.green(`✓ ${report.check}`) : style.red(`✗ ${report.check}`),
       groupDigits(report.tasks),
       formatRate(tasksPerSecond(report)).replace('/s', ''),
       formatDuration(report.wallMs),
@@ -27,8 +27,19 @@ export function renderDemo(reports: readonly JobReport[], counted: WordReport, s
       `${speedUp(report).toFixed(2)} ×`,
     ]),
   )
-  const top = counted.top.map(([word, count]) => `${word} ${groupDigits(count)}`).join(' · ')
-  return `${table}\n\nMost frequent words: ${top}\n`
+  const top = counted.top.map(([word, count]) => `${word} ${groupDigits(count)}`)
+  return `${table}\n\n${style.dim('most frequent words')}\n${wrap(top)}\n`
+}
+
+/** Items in lines of their own words, none much longer than the table. */
+function wrap(items: readonly string[]): string {
+  const lines: string[] = []
+  for (const item of items) {
+    const last = lines.at(-1)
+    if (last === undefined || last.length + item.length > 90) lines.push(item)
+    else lines[lines.length - 1] = `${last} · ${item}`
+  }
+  return lines.join('\n')
 }
 
 /** The demo's result as data. */

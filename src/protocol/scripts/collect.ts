@@ -1,5 +1,5 @@
 import { array, bytes, defineScript, number, oneOf } from '../script.ts'
-import { expiring, time } from './lua.ts'
+import { chunk, expiring, offering, taking, time } from './lua.ts'
 
 /**
  * Collected → released: deletes runs that the collector has used. With a `cursor` ≥ 0 it stores how far the ordered
@@ -36,7 +36,7 @@ return 'released'
 export const attach = defineScript({
   name: 'attach',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'driven', 'ready', 'lane'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'driven', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
   args: ['job', 'collector', 'driverLeaseMs', 'channelPrefix'],
   reply: reply => {
     const flat = array(reply)
@@ -44,10 +44,10 @@ export const attach = defineScript({
     for (let i = 0; i + 1 < flat.length; i += 2) record.set(bytes(flat[i]).toString(), bytes(flat[i + 1]))
     return record
   },
-  uses: [time, expiring],
+  uses: [time, chunk, taking, offering, expiring],
   lua: `
-local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'state', 'detached', 'priority', 'complete',
-  'submitted', 'settled', 'keepMs')
+local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'state', 'detached', 'complete', 'submitted', 'settled',
+  'keepMs')
 if not record[1] then return {} end
 if record[2] ~= collector then
   redis.call('PUBLISH', channelPrefix .. record[2], 'replaced ' .. job .. ' ' .. record[1] .. '\\n')
@@ -56,17 +56,16 @@ end
 if record[3] ~= 'cancelled' then redis.call('HSET', partKey, 'collector', collector) end
 if record[3] == 'parked' then redis.call('HSET', partKey, 'state', 'open') end
 if record[3] ~= 'cancelled' then
-  local undriven = record[4] == '1' and record[6] == '1'
-  if undriven and tonumber(record[8] or 0) >= tonumber(record[7]) then
+  local undriven = record[4] == '1' and record[5] == '1'
+  if undriven and tonumber(record[7] or 0) >= tonumber(record[6]) then
     -- It has ended, so nothing else would give its keys an expiry again.
-    expireAll(record[9])
+    expireAll(record[8])
   else
     for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey }) do redis.call('PERSIST', key) end
   end
   if not undriven then redis.call('ZADD', drivenKey, int(clock() + tonumber(driverLeaseMs)), job) end
-  if redis.call('EXISTS', chunksKey) == 1 and not redis.call('ZSCORE', readyKey, job) then
-    redis.call('ZADD', readyKey, int(redis.call('HINCRBY', laneKey, 'turn', 1) - tonumber(record[5] or 0) * 1e12), job)
-  end
+  -- A parked job has waiting chunks that no thread was told of.
+  if redis.call('EXISTS', chunksKey) == 1 then offer(job) end
 end
 return redis.call('HGETALL', partKey)
 `,
@@ -102,7 +101,7 @@ export const park = defineScript({
   keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'driven', 'due', 'ready'],
   args: ['job'],
   reply: oneOf('parked', 'alive', 'gone'),
-  uses: [time, expiring],
+  uses: [time, chunk, taking, offering, expiring],
   lua: `
 local till = redis.call('ZSCORE', drivenKey, job)
 if not till or tonumber(till) > clock() then return 'alive' end

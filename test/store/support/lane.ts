@@ -67,7 +67,13 @@ export class TestLane extends LaneStore {
   /** Creates a job of `tasks` in chunks of `per`, complete unless it is said not to be. */
   async job(
     tasks: number,
-    options: Partial<PartFields> & { per?: number; id?: string; complete?: boolean; kind?: 'list' | 'range'; leaseMs?: number } = {},
+    options: Partial<PartFields> & {
+      per?: number
+      id?: string
+      complete?: boolean
+      kind?: 'list' | 'range'
+      leaseMs?: number
+    } = {},
   ): Promise<TestJob> {
     const { per = 1, id = `job-${++this.#jobs}`, complete = true, leaseMs = driverLeaseMs, ...fields } = options
     const part = { job: id, incarnation: randomName(4), collector: randomName(4), hash: fields.hash ?? hash }
@@ -85,7 +91,11 @@ export class TestLane extends LaneStore {
   }
 
   /** Registers a worker with these claims, alive for `leaseMs`. */
-  async join(worker: string, claims: readonly string[], { leaseMs = 60_000, info = {} }: { leaseMs?: number; info?: Partial<WorkerInfo> } = {}): Promise<void> {
+  async join(
+    worker: string,
+    claims: readonly string[],
+    { leaseMs = 60_000, info = {} }: { leaseMs?: number; info?: Partial<WorkerInfo> } = {},
+  ): Promise<void> {
     await this.register(worker, { leaseMs, info: JSON.stringify(workerInfo(worker, info)), claims })
   }
 
@@ -109,7 +119,12 @@ export class TestLane extends LaneStore {
   }
 
   /** Settles whole chunks with one result each. */
-  async finish(part: TestJob, claim: string, chunks: readonly Pick<ChunkHeader, 'first' | 'count' | 'attempt'>[], kind: RunKind = 'values') {
+  async finish(
+    part: TestJob,
+    claim: string,
+    chunks: readonly Pick<ChunkHeader, 'first' | 'count' | 'attempt'>[],
+    kind: RunKind = 'values',
+  ) {
     return this.settle(part, claim, {
       chunks: chunks.map(({ first, attempt, count }) => ({ first, attempt, done: count })),
       runs: chunks.map(({ first, count }) => ({ first, count, kind, bytes: Buffer.from(`results ${first}`) })),
@@ -129,7 +144,13 @@ export class TestLane extends LaneStore {
 
   /** As if a reaper had run without a gap for ever, the last time a quarter of a lease ago. */
   async pretendReaping(leaseMs: number): Promise<void> {
-    await this.client.hset(this.keys.lane, 'reapingSince', 1, 'reapedAt', Math.round((await redisNowMs(this)) - leaseMs / 4))
+    await this.client.hset(
+      this.keys.lane,
+      'reapingSince',
+      1,
+      'reapedAt',
+      Math.round((await redisNowMs(this)) - leaseMs / 4),
+    )
   }
 
   async held(claim: string): Promise<ChunkHeader[]> {
@@ -205,7 +226,8 @@ export const plainFields: PartFields = {
 
 export function chunksOf(part: Pick<TestJob, 'job' | 'incarnation'>, from: number, to: number, per: number): Buffer[] {
   const chunks: Buffer[] = []
-  for (let first = from; first < to; first += per) chunks.push(chunkOf(part, { first, count: Math.min(per, to - first) }))
+  for (let first = from; first < to; first += per)
+    chunks.push(chunkOf(part, { first, count: Math.min(per, to - first) }))
   return chunks
 }
 

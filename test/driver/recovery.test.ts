@@ -1,0 +1,261 @@
+import { randomBytes } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { CollectorReplacedError, InputsIncompleteError, JobCancelledError, JobConflictError, JobNotFoundError, range } from '../../src/index.ts'
+import { openClient } from '../../src/store/client.ts'
+import { LaneStore } from '../../src/store/lane-store.ts'
+import { redisTarget } from '../../src/store/target.ts'
+import { spawnNode } from '../support/process.ts'
+import type { NodeProcess } from '../support/process.ts'
+import { until } from '../support/until.ts'
+import { startBench } from './support/bench.ts'
+import type { Bench } from './support/bench.ts'
+import { add, refuse, same, square, wait } from './support/tasks.ts'
+
+let bench: Bench
+const drivers: NodeProcess[] = []
+
+afterEach(() => {
+  for (const driver of drivers.splice(0)) driver.kill()
+})
+
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
+const waits = (count: number, ms: number) => numbers(count).map(value => ({ ms, value }))
+const driverFile = fileURLToPath(new URL('./support/driver.ts', import.meta.url))
+function startDriver(mode: string, id: string): NodeProcess {
+  const driver = spawnNode(['--import', 'tsx', driverFile, bench.redis.url, mode, id])
+  drivers.push(driver)
+  return driver
+}
+async function caught(promise: Promise<unknown>): Promise<unknown> {
+  try {
+    await promise
+  } catch (error) {
+    return error
+  }
+  throw new Error('it did not reject')
+}
+/** All that an iteration gives, calling back after each. */
+async function all<T>(results: AsyncIterable<T>, after: (count: number) => Promise<void> | void = () => undefined): Promise<T[]> {
+  const seen: T[] = []
+  for await (const result of results) {
+    seen.push(result)
+    await after(seen.length)
+  }
+  return seen
+}
+
+describe('when Redis comes back with less', () => {
+  beforeAll(async () => {
+    bench = await startBench()
+  })
+  afterAll(() => bench[Symbol.asyncDispose]())
+
+  test.each(['iteration', 'results', 'reduce'] as const)('FLUSHALL in the middle of a job loses nothing: %s', async how => {
+    const job = bench.mill.map(wait, waits(400, 5))
+    const outcome = how === 'iteration' ? all(job) : how === 'results' ? job.results() : job.reduce((list: number[], value) => [...list, value], [])
+    for (const enough of [30, 150]) {
+      await until(async () => Number((await job.progress()).done) >= enough || (await job.progress()).waitingFor === undefined, { what: 'some are done' })
+      await bench.redis.cli('FLUSHALL')
+    }
+    expect(await outcome).toEqual(numbers(400))
+  })
+
+  test('FLUSHALL during a range, and a reduction on the workers', async () => {
+    const sum = bench.mill.map(same, range(2_000_000)).reduce(add, 1)
+    const seen = all(bench.mill.map(square, range(500_000)))
+    await until(async () => (await bench.redis.cli('KEYS', '*:results')).length > 0, { what: 'there are results' })
+    await bench.redis.cli('FLUSHALL')
+    expect(await seen).toEqual(numbers(500_000).map(x => x * x))
+    expect(await sum).toBe(numbers(2_000_000).reduce((total, x) => total + x, 1))
+  })
+
+  test('a kill of a Redis that keeps nothing loses nothing', async () => {
+    const results = bench.mill.map(wait, waits(300, 5)).results()
+    const call = bench.mill.run(wait, { ms: 700, value: 7 })
+    await until(async () => (await bench.redis.cli('KEYS', '*:results')).length > 0, { what: 'there are results' })
+    await bench.redis.kill()
+    await bench.redis.restart()
+    expect(await results).toEqual(numbers(300))
+    expect(await call).toBe(7)
+  })
+
+  test('results that were only announced, and then lost, are computed again', async () => {
+    const job = bench.mill.map(square, range(1000), { detached: true })
+    await job.submitted()
+    await until(async () => (await job.progress()).done === 1000, { what: 'all are done' })
+    await bench.redis.cli('FLUSHALL')
+    expect(await job.results()).toEqual(numbers(1000).map(x => x * x))
+  })
+
+  test('a full Redis is waited for, and the job says so', async () => {
+    const used = Number(/used_memory:(\d+)/.exec(await bench.redis.cli('INFO', 'memory'))?.[1])
+    await bench.redis.cli('CONFIG', 'SET', 'maxmemory', String(used - 1000))
+    const job = bench.mill.map(square, numbers(2000))
+    const results = job.results()
+    await until(async () => (await job.progress()).waitingFor?.includes('accept writes'), { what: 'it says so' })
+    await bench.redis.cli('CONFIG', 'SET', 'maxmemory', '0')
+    expect(await results).toEqual(numbers(2000).map(x => x * x))
+  })
+})
+
+describe('when connections break', () => {
+  beforeAll(async () => {
+    bench = await startBench({ redis: { appendonly: 'always' } })
+  })
+  afterAll(() => bench[Symbol.asyncDispose]())
+
+  test('a restart of a Redis that keeps everything costs nothing', async () => {
+    const results = bench.mill.map(wait, waits(300, 5)).results()
+    await until(async () => (await bench.redis.cli('KEYS', '*:results')).length > 0, { what: 'there are results' })
+    await bench.redis.kill()
+    await bench.redis.restart()
+    expect(await results).toEqual(numbers(300))
+  })
+
+  test('missed messages are made up for', async () => {
+    let kills = 0
+    const killing = setInterval(() => {
+      void bench.redis.cli('CLIENT', 'KILL', 'TYPE', kills++ % 3 === 2 ? 'normal' : 'pubsub').catch(() => undefined)
+    }, 60)
+    try {
+      expect(await all(bench.mill.map(wait, waits(500, 2)))).toEqual(numbers(500))
+      expect((await bench.mill.map(refuse, numbers(300)).settled()).filter(({ status }) => status === 'rejected').length).toBe(60)
+    } finally {
+      clearInterval(killing)
+    }
+    expect(kills).toBeGreaterThan(3)
+  })
+
+  test('a job whose driver was taken for dead goes on when it is back', async () => {
+    const job = bench.mill.map(wait, waits(200, 20))
+    const results = job.results()
+    await until(async () => (await job.progress()).done > 5, { what: 'some are done' })
+    const lane = { namespace: 'millrace', queue: 'default', lane: 0 }
+    const client = openClient(redisTarget(bench.redis.url), { name: 'test', silenceMs: 5000 })
+    const store = new LaneStore(client, lane)
+    const record = await store.readPart(job.id)
+    await client.zadd(store.keys.driven, 1, job.id)
+    expect(await store.park(job.id, record?.hash ?? '')).toBe('parked')
+    client.disconnect()
+    expect(await results).toEqual(numbers(200))
+  })
+})
+
+describe('attach', () => {
+  beforeAll(async () => {
+    bench = await startBench()
+  })
+  afterAll(() => bench[Symbol.asyncDispose]())
+  const newId = () => `job-${randomBytes(4).toString('hex')}`
+
+  test('takes a job over, and the former collector is told', async () => {
+    const other = await bench.connect()
+    const job = bench.mill.map(wait, waits(60, 40))
+    const former = caught(job.results())
+    await until(async () => (await job.progress()).submitted === 60, { what: 'all is submitted' })
+    const again = await other.attach(job.id, wait)
+    expect(await again.results()).toEqual(numbers(60))
+    expect(await former).toBeInstanceOf(CollectorReplacedError)
+    expect(await caught(other.attach(job.id))).toBeInstanceOf(JobNotFoundError)
+  })
+
+  test('refuses a job that is not there, and one of another task', async () => {
+    expect(await caught(bench.mill.attach('never-was'))).toBeInstanceOf(JobNotFoundError)
+    const job = bench.mill.map(wait, waits(3, 5), { detached: true })
+    await job.submitted()
+    expect(await caught(bench.mill.attach(job.id, square))).toBeInstanceOf(JobConflictError)
+    expect(await (await bench.mill.attach(job.id)).results()).toEqual([0, 1, 2])
+  })
+
+  test('a detached job is finished after its driver is gone', async () => {
+    const id = newId()
+    const driver = startDriver('detached', id)
+    await driver.waitForLine(/submitted/)
+    driver.kill()
+    const job = await bench.mill.attach(id, wait)
+    expect(await job.results()).toEqual(numbers(300))
+  })
+
+  test('a killed driver of a range job is replaced by one that submits the rest', async () => {
+    const id = newId()
+    const driver = startDriver('range', id)
+    await driver.waitForLine(/seen 100000/)
+    driver.kill()
+    await driver.exited
+    const squares = await all(await bench.mill.attach(id, square))
+    // What the dead one had used and not released comes again; nothing is missing behind it.
+    expect(squares.length).toBeGreaterThan(100_000)
+    expect(squares.length).toBeLessThanOrEqual(300_000 + 65_535)
+    const first = 400_000 - squares.length
+    expect(squares.every((y, i) => y === (first + i) ** 2)).toBe(true)
+  })
+
+  test('other windowed jobs give what was submitted, and then say that it was not all', async () => {
+    const id = newId()
+    const driver = startDriver('windowed', id)
+    await driver.waitForLine(/got 59/)
+    driver.kill()
+    await driver.exited
+    const job = await bench.mill.attach(id, wait)
+    const { submitted } = await job.progress()
+    const seen: number[] = []
+    const error = await caught(all(job, () => undefined).catch((reason: unknown) => Promise.reject(reason as Error)))
+    expect(error).toBeInstanceOf(InputsIncompleteError)
+    expect(error).toMatchObject({ submitted })
+    expect(submitted).toBeGreaterThanOrEqual(60)
+    expect(seen).toEqual([])
+  })
+
+  test('the same id with the same inputs goes on where the dead driver stopped', async () => {
+    const id = newId()
+    const driver = startDriver('windowed', id)
+    await driver.waitForLine(/got 59/)
+    driver.kill()
+    await driver.exited
+    const values = await all(bench.mill.map(wait, waits(400, 1), { id }))
+    const first = values[0] ?? NaN
+    expect(first).toBeLessThanOrEqual(60)
+    expect(values).toEqual(numbers(400).slice(first))
+  })
+
+  test('the same id with another task is a conflict', async () => {
+    const id = newId()
+    await bench.mill.map(wait, waits(3, 1), { id, detached: true }).submitted()
+    expect(await caught(bench.mill.map(square, [1], { id }).results())).toBeInstanceOf(JobConflictError)
+    await (await bench.mill.attach(id)).cancel()
+  })
+
+  test('a reduction goes on from its checkpoint, and each result counts once', async () => {
+    const id = newId()
+    const driver = startDriver('reduce', id)
+    await driver.waitForLine(/collected [1-9]\d{4}/)
+    driver.kill()
+    await driver.exited
+    const job = await bench.mill.attach(id, same)
+    expect(await job.reduce(add, 5)).toBe(numbers(1_000_000).reduce((sum, x) => sum + x, 5))
+  })
+
+  test('Ctrl-C cancels what nobody could attach to, leaves what has an id, and exits with 130', async () => {
+    const id = newId()
+    const driver = startDriver('interrupt', id)
+    await driver.waitForLine(/waiting/)
+    driver.kill('SIGINT')
+    expect(await driver.exited).toEqual({ code: 130, signal: null })
+    expect(await bench.redis.cli('ZRANGE', '{millrace:default:0}:jobs', '0', '-1')).toContain(id)
+    expect(await bench.redis.cli('ZCARD', '{millrace:default:0}:driven')).toBe('1')
+    await (await bench.mill.attach(id)).cancel()
+  })
+
+  test('a cancellation from elsewhere reaches the driver', async () => {
+    const job = bench.mill.map(wait, waits(4, 60_000))
+    const results = caught(job.results())
+    await until(async () => (await job.progress()).running > 0, { what: 'some run' })
+    const client = openClient(redisTarget(bench.redis.url), { name: 'test', silenceMs: 5000 })
+    const store = new LaneStore(client, { namespace: 'millrace', queue: 'default', lane: 0 })
+    const record = await store.readPart(job.id)
+    await store.drop({ job: job.id, incarnation: '', collector: '', hash: record?.hash ?? '' })
+    client.disconnect()
+    expect(await results).toBeInstanceOf(JobCancelledError)
+  })
+})

@@ -1,0 +1,92 @@
+import { broadcastKey } from '../../../src/protocol/keys.ts'
+import { chunkOf, chunksOf, driverLeaseMs, hash, plainFields } from './lane.ts'
+import type { TestJob, TestLane } from './lane.ts'
+
+/**
+ * Calls every operation of a lane store at least once, with something to do for it, and leaves behind one of every
+ * kind of key. `scripts` is the store that runs the scripts; `lane` prepares and looks.
+ */
+export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<void> {
+  const death = { worker: 'mortal', maxDeaths: 3, failure: Buffer.from('failure'), evidence: 'evidence' }
+  await scripts.join('w', ['a', 'b'])
+  await scripts.heartbeat('w', { leaseMs: 60_000, threads: 2, stats: '{}' })
+
+  // Submitted with a shared value, staged, claimed, settled in part, retried, promoted.
+  const part: TestJob = { job: 'first', incarnation: 'inc', collector: 'c', hash }
+  await scripts.take('w', 'a', { waitMs: 60_000 })
+  await scripts.submit(part, {
+    from: 0,
+    to: 40,
+    skipped: 0,
+    complete: false,
+    elements: chunksOf(part, 0, 40, 4),
+    driverLeaseMs,
+    create: { ...plainFields, shared: true },
+    shared: Buffer.from('shared'),
+  })
+  await lane.client.hset(lane.keysOf(part.job).part, 'pace', 1000)
+  await scripts.take('w', 'b')
+  await scripts.take('w', 'b')
+  const retries = [
+    { delayMs: 1, element: chunkOf(part, { first: 0, attempt: 2 }) },
+    { delayMs: 60_000, element: chunkOf(part, { first: 1, attempt: 2 }) },
+  ]
+  const [held] = await lane.held('b')
+  if (held === undefined) throw new Error('claim b should hold a chunk')
+  const runs =
+    held.count > 2 ? [{ first: held.first + 2, count: 1, kind: 'values' as const, bytes: Buffer.from('r') }] : []
+  const done = Math.min(3, held.count)
+  const settled = await scripts.settle(part, 'b', { chunks: [{ ...held, done }], runs, retries, paceNs: 1000 })
+  if (settled.word !== 'committed') throw new Error(`The commit was ${settled.word}`)
+  await lane.client.zadd(lane.keysOf(part.job).delayed, 1, chunkOf(part, { first: 2, attempt: 2 }))
+  await scripts.promote(part.job, hash)
+  await scripts.scanResults(part.job, '0')
+  await scripts.release(part, { runs: [{ first: 3, count: 1 }], cursor: 1, accumulator: Buffer.from('sum') })
+  await scripts.renewDriver([part.job], driverLeaseMs)
+
+  // Split, carried over to a new claim, given back, retired.
+  await lane.client.lpush(lane.claimKey('b'), chunkOf(part, { first: 90, count: 9 }))
+  await scripts.split(part, 'b', { first: 90, attempt: 1, keep: 2 })
+  await scripts.enroll('w', 'b2')
+  await scripts.carryOver('b', 'b2', [{ job: part.job, first: 90, attempt: 1 }])
+  await scripts.giveBack(part.job, hash, 'b')
+  await scripts.peekClaim('b2')
+  await scripts.retireClaim('w', 'b', hash)
+  await scripts.unstage(part.job, hash)
+
+  // A worker dies; what it held is a suspect, or quarantined; it is buried.
+  await scripts.join('mortal', ['m'])
+  await lane.client.lpush(lane.claimKey('m'), chunkOf(part, { first: 99, deaths: 3 }))
+  await lane.client.zadd(lane.keys.workers, 1, 'mortal')
+  await lane.pretendReaping(6000)
+  await scripts.declareDead(6000)
+  await scripts.giveBackOfDead(part.job, hash, 'm', death)
+  await lane.client.zadd(lane.keys.dead, 1, 'mortal')
+  await scripts.bury('mortal', ['m'])
+  await scripts.noteQuarantine(part.job, 1, 'evidence', chunkOf(part, { first: 1 }))
+
+  // Jobs that are parked and attached to, dropped, and forgotten.
+  for (const id of ['parked', 'dropped', 'forgotten']) {
+    const job = { ...part, job: id }
+    const batch = { from: 0, to: 2, skipped: 0, complete: true, elements: chunksOf(job, 0, 2, 1), driverLeaseMs }
+    await scripts.submit(job, { ...batch, create: plainFields })
+  }
+  await lane.client.zadd(lane.keys.driven, 1, 'parked')
+  await scripts.park('parked', hash)
+  await scripts.attach('parked', 'newer', driverLeaseMs, hash)
+  await scripts.drop({ ...part, job: 'dropped', collector: '' })
+  await lane.client.del(lane.keysOf('forgotten').part)
+  await scripts.forget('forgotten', hash)
+
+  // A worker leaves; a thread answers a broadcast; another worker is dead; something malformed was found.
+  await scripts.join('leaving', ['l'])
+  await scripts.leave('leaving', ['l'])
+  await scripts.answer('b1', 'w/0', { answer: Buffer.from('answer'), keepMs: 60_000, replyChannel: 'reply' })
+  if ((await lane.client.exists(broadcastKey(lane.lane, 'b1'))) === 0) throw new Error('The answer was not stored.')
+  await scripts.join('silent', ['s'])
+  await lane.killWorker('silent')
+  await lane.client.rpush(lane.codeKeys().stage, 'rubbish')
+  await scripts.take('w', 'a')
+  await scripts.take('w', 'a', { waitMs: 60_000, hash: 'other' })
+  await lane.client.lpush(lane.codeKeys().stage, chunkOf(part, { first: 95 }))
+}

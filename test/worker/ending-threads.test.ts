@@ -1,0 +1,136 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { laneKeys } from '../../src/protocol/keys.ts'
+import type { RedisProcess } from '../support/redis.ts'
+import { until } from '../support/until.ts'
+import { Lab, startLabRedis } from './support/lab.ts'
+import type { LabJob, LabOutcome } from './support/lab.ts'
+
+let redis: RedisProcess
+let lab: Lab
+
+beforeAll(async () => {
+  redis = await startLabRedis()
+  lab = new Lab(redis)
+  await lab.startWorker({ threads: 2, heapMb: 64 })
+})
+
+afterAll(async () => {
+  await lab[Symbol.asyncDispose]()
+  await redis.stop()
+})
+
+function failureOf(outcome: LabOutcome | undefined) {
+  if (outcome === undefined || !('failure' in outcome)) throw new Error(`expected a failure, got ${JSON.stringify(outcome)}`)
+  return outcome.failure
+}
+
+const valuesOf = (outcomes: readonly LabOutcome[]) => outcomes.flatMap(outcome => ('value' in outcome ? [outcome.value] : []))
+
+async function untilRunning(task: string) {
+  await until(async () => (await claimed(lab)).some(line => line.includes(` ${task}\n`)), { what: `a thread holds a chunk of ${task}` })
+}
+
+async function claimed({ client, namespace }: Lab): Promise<string[]> {
+  const keys = await client.keys(`*${namespace}*:claim:*`)
+  return (await Promise.all(keys.map(key => client.lrange(key, 0, -1)))).flat()
+}
+
+async function cancel(job: LabJob, index?: number) {
+  await lab.store.publishControl({ type: 'cancel', job: job.job, incarnation: job.incarnation, index })
+}
+
+describe('a time limit', () => {
+  it('ends the thread of a task that never yields at most a second late, and its neighbours commit', async () => {
+    const started = performance.now()
+    const outcomes = await lab.outcomes(await lab.submit('limited', [1, 2, 60_000, 3, 4], { pace: 1000 }))
+    expect(failureOf(outcomes[2])).toMatchObject({ code: 'TASK_TIMEOUT', attempt: 1, error: { name: 'TaskTimeoutError' } })
+    expect(valuesOf(outcomes)).toEqual([1, 2, 3, 4])
+    // 300 ms, a second at most, and the start of a thread.
+    expect(performance.now() - started).toBeLessThan(3000)
+  })
+
+  it('aborts the signal of an asynchronous task, and settles it without waiting for it', async () => {
+    const started = performance.now()
+    const outcomes = await lab.outcomes(await lab.submit('late', [10_000, 1, 2, 3], { packs: 4 }))
+    expect(failureOf(outcomes[0]).code).toBe('TASK_TIMEOUT')
+    expect(valuesOf(outcomes)).toEqual([1, 2, 3])
+    expect(performance.now() - started).toBeLessThan(1500)
+    await until(() => lab.workers[0]!.stderr.some(line => line.includes('aborted TASK_TIMEOUT')), { what: 'the task has seen its abort' })
+  })
+
+  it('ends a thread whose loop has stopped in an asynchronous task', async () => {
+    const outcomes = await lab.outcomes(await lab.submit('stalls', [1, 60_000, 2, 3], { packs: 4 }))
+    expect(failureOf(outcomes[1]).code).toBe('TASK_TIMEOUT')
+    expect(valuesOf(outcomes)).toEqual([1, 2, 3])
+  })
+})
+
+describe('a task that takes its thread down', () => {
+  it('is quarantined with its evidence when it exits each time, and its neighbours are not charged', async () => {
+    const outcomes = await lab.outcomes(await lab.submit('exits', 200, { pace: 1000 }), 20_000)
+    const failure = failureOf(outcomes[5])
+    expect(failure.code).toBe('TASK_QUARANTINED')
+    expect(failure.attempt).toBe(1)
+    expect(failure.evidence?.join('\n')).toMatch(/exit code 7[^]*log: exits .*\/5: about to exit/)
+    expect(valuesOf(outcomes)).toEqual(Array.from({ length: 200 }, (_, i) => i).filter(i => i !== 5))
+    const kept = await lab.client.hgetall(laneKeys(lab.store.lane).quarantine)
+    expect(Object.keys(kept).some(field => field.endsWith(':5'))).toBe(true)
+    expect(Object.keys(kept)).toHaveLength(1)
+  })
+
+  it('is quarantined when it throws in a callback', async () => {
+    const outcomes = await lab.outcomes(await lab.submit('throwsLater', [1, 2, 3]), 20_000)
+    expect(failureOf(outcomes[1])).toMatchObject({ code: 'TASK_QUARANTINED' })
+    expect(failureOf(outcomes[1]).evidence?.[0]).toContain('thrown in a callback')
+    expect(valuesOf(outcomes)).toEqual([1, 3])
+  })
+
+  it('is quarantined when it fills its heap, and the process lives', async () => {
+    const outcomes = await lab.outcomes(await lab.submit('eats', [0, 1, 2], { pace: 1000 }), 25_000)
+    expect(failureOf(outcomes[1])).toMatchObject({ code: 'TASK_QUARANTINED' })
+    expect(valuesOf(outcomes)).toEqual([0, 2])
+  })
+})
+
+describe('a cancellation', () => {
+  it('ends a task that never yields within a second, and the job is not run again', async () => {
+    const job = await lab.submit('spins', [60_000])
+    await untilRunning('spins')
+    await lab.store.drop({ ...job, hash: lab.workers[0]!.hash, collector: '' })
+    const started = performance.now()
+    await cancel(job)
+    await until(async () => (await claimed(lab)).length === 0, { what: 'nothing is claimed any more' })
+    expect(performance.now() - started).toBeLessThan(1500)
+  })
+
+  it('aborts a waiting task at once and frees its thread', async () => {
+    const job = await lab.submit('waits', [60_000])
+    await untilRunning('waits')
+    await lab.store.drop({ ...job, hash: lab.workers[0]!.hash, collector: '' })
+    await cancel(job)
+    await until(async () => (await claimed(lab)).length === 0, { what: 'nothing is claimed any more', timeoutMs: 1000 })
+  })
+
+  it('of one task settles it as cancelled and leaves the others', async () => {
+    const job = await lab.submit('waits', [300, 60_000, 300], { packs: 3 })
+    await until(async () => (await claimed(lab)).length === 3, { what: 'all three tasks run' })
+    await cancel(job, 1)
+    const outcomes = await lab.outcomes(job, 3000)
+    expect(failureOf(outcomes[1]).code).toBe('TASK_CANCELLED')
+    expect(valuesOf(outcomes)).toHaveLength(2)
+  })
+
+  it('of one task that never yields ends its thread, and its neighbours run', async () => {
+    const job = await lab.submit('spins', [1, 60_000, 1], { pace: 1000 })
+    await untilRunning('spins')
+    await cancel(job, 1)
+    const outcomes = await lab.outcomes(job, 5000)
+    expect(failureOf(outcomes[1]).code).toBe('TASK_CANCELLED')
+    expect(valuesOf(outcomes)).toHaveLength(2)
+  })
+})
+
+it('still runs tasks on all threads after all that', async () => {
+  const workers = await lab.values(await lab.submit('spins', Array.from({ length: 40 }, () => 50)))
+  expect(new Set(workers).size).toBe(2)
+})

@@ -1,0 +1,97 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { appendFileSync } from 'node:fs'
+import { reducer, task } from 'millrace'
+
+/** Tasks that behave in every way a worker must cope with. */
+export const square = task('square', x => x * x)
+export const add = reducer('add', (a, b) => a + b)
+export const odd = task('odd', x => {
+  if (x % 2 === 1) throw new RangeError(`${x} is odd`)
+  return x
+})
+export const flaky = task(
+  'flaky',
+  (x, ctx) => {
+    if (ctx.attempt < 3) throw new Error(`attempt ${ctx.attempt}`)
+    return ctx.attempt
+  },
+  { retries: 3, backoffMs: 10 },
+)
+export const bad = task('bad', x => (x === 3 ? { inner: { fn: () => x } } : x))
+export const waits = task(
+  'waits',
+  async (ms, ctx) => {
+    await sleep(ms, undefined, { signal: ctx.signal })
+    return ctx.worker
+  },
+  { concurrency: 20 },
+)
+export const late = task(
+  'late',
+  async (ms, ctx) => {
+    ctx.signal.addEventListener('abort', () => ctx.log('aborted', ctx.signal.reason?.code))
+    await sleep(ms)
+    return ms
+  },
+  { timeoutMs: 200, concurrency: 4 },
+)
+function spin(ms) {
+  const end = performance.now() + ms
+  while (performance.now() < end);
+}
+export const spins = task('spins', (ms, ctx) => {
+  spin(ms)
+  return ctx.worker
+})
+export const limited = task(
+  'limited',
+  ms => {
+    spin(ms)
+    return ms
+  },
+  { timeoutMs: 300 },
+)
+/** Yields once, then never again. */
+export const stalls = task(
+  'stalls',
+  async ms => {
+    await sleep(1)
+    spin(ms)
+    return ms
+  },
+  { timeoutMs: 300, concurrency: 4 },
+)
+export const exits = task('exits', (x, ctx) => {
+  if (x === 5) {
+    ctx.log('about to exit')
+    process.exit(7)
+  }
+  return x
+})
+export const throwsLater = task('throwsLater', async x => {
+  if (x === 2) setTimeout(() => { throw new Error('thrown in a callback') }, 5)
+  await sleep(40)
+  return x
+})
+export const rejectsAside = task('rejectsAside', async x => {
+  void Promise.reject(new Error('nobody cares'))
+  await sleep(5)
+  return x
+})
+export const eats = task('eats', x => {
+  if (x !== 1) return x
+  const all = []
+  for (;;) all.push(new Array(1000).fill({ x }))
+})
+export const scaled = task('scaled', (x, ctx) => x * ctx.shared.factor)
+let setting = 'unset'
+export const configure = task('configure', value => {
+  setting = value
+  return value
+})
+export const whichSetting = task('whichSetting', () => setting)
+export const recorded = task('recorded', ({ file, ms, x }) => {
+  appendFileSync(file, `${x}\n`)
+  spin(ms)
+  return x
+})
