@@ -24,4 +24,6 @@ for await (const packed of mill.map(pack, filesBelow(folders.from), { shared: fo
   bytes += packed.bytes
   packedBytes += packed.packedBytes
 }
-console.log(`${files} files, ${(bytes / 1e6).toFixed(1)} MB → ${(packedBytes / 1e6).toFixed(1)} MB in ${folders.to}, each read back and verified`)
+console.log(
+  `${files} files, ${(bytes / 1e6).toFixed(1)} MB → ${(packedBytes / 1e6).toFixed(1)} MB in ${folders.to}, each read back and verified`,
+)

@@ -24,4 +24,6 @@ await using mill = await connect({ tasks: new URL('./tasks.ts', import.meta.url)
 const start = performance.now()
 const rows = await mill.map(row, range(view.height), { shared: view }).results()
 await writeFile(values.out, encodePng(view.width, rows))
-console.log(`${values.out}: ${view.width} × ${view.height} pixels in ${((performance.now() - start) / 1000).toFixed(1)} s`)
+console.log(
+  `${values.out}: ${view.width} × ${view.height} pixels in ${((performance.now() - start) / 1000).toFixed(1)} s`,
+)

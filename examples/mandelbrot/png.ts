@@ -11,7 +11,12 @@ export function encodePng(width: number, rows: readonly Uint8Array[]): Buffer {
   header.writeUInt8(2, 9) // red, green, blue
   // Each row says by one byte how it is filtered: 0 is not at all.
   const lines = Buffer.concat(rows.flatMap(row => [Buffer.of(0), row]))
-  return Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', deflateSync(lines)), chunk('IEND', Buffer.alloc(0))])
+  return Buffer.concat([
+    signature,
+    chunk('IHDR', header),
+    chunk('IDAT', deflateSync(lines)),
+    chunk('IEND', Buffer.alloc(0)),
+  ])
 }
 
 function chunk(type: string, data: Buffer): Buffer {

@@ -28,7 +28,9 @@ const sample = await mill.map(paths, range(0, count, pathsPerTask), { shared }).
 const { mean, standardError } = estimate(sample)
 const exact = blackScholes(call)
 const errors = Math.abs(mean - exact) / standardError
-console.log(`simulated     ${mean.toFixed(6)} ± ${standardError.toFixed(6)}  (${sample.paths.toLocaleString('en')} paths)`)
+console.log(
+  `simulated     ${mean.toFixed(6)} ± ${standardError.toFixed(6)}  (${sample.paths.toLocaleString('en')} paths)`,
+)
 console.log(`closed form   ${exact.toFixed(6)}`)
 console.log(`difference    ${(mean - exact).toFixed(6)}, ${errors.toFixed(2)} standard errors`)
 if (!(errors <= 4)) {

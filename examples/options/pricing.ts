@@ -45,7 +45,10 @@ export function simulate(call: Call, seed: number, from: number, to: number): Sa
 }
 
 /** The mean of a sample and the standard error of that mean. */
-export function estimate({ paths, sum, sumOfSquares }: Sample): { readonly mean: number; readonly standardError: number } {
+export function estimate({ paths, sum, sumOfSquares }: Sample): {
+  readonly mean: number
+  readonly standardError: number
+} {
   const mean = sum / paths
   const variance = (sumOfSquares - sum * mean) / (paths - 1)
   return { mean, standardError: Math.sqrt(variance / paths) }
@@ -68,7 +71,7 @@ export function normalDistribution(x: number): number {
     term *= (x * x) / divisor
     sum += term
   }
-  return 0.5 + sum * Math.exp(-(x * x) / 2) / Math.sqrt(2 * Math.PI)
+  return 0.5 + (sum * Math.exp(-(x * x) / 2)) / Math.sqrt(2 * Math.PI)
 }
 
 /** Four normally distributed numbers from four uniform ones (Box and Muller, 1958). */

@@ -13,7 +13,14 @@ import { reportError } from './report-error.ts'
 /** Makes one command. It calls `end` when its exit code is not 0. */
 export type MakeCommand = (end: (exitCode: number) => void) => Command
 
-const makers: readonly MakeCommand[] = [runCommand, workerCommand, jobsCommand, snapshotCommand, doctorCommand, demoCommand]
+const makers: readonly MakeCommand[] = [
+  runCommand,
+  workerCommand,
+  jobsCommand,
+  snapshotCommand,
+  doctorCommand,
+  demoCommand,
+]
 
 /** Runs one command line and resolves with the exit code. Never rejects. */
 export async function runCommandLine(args: readonly string[]): Promise<number> {
@@ -25,7 +32,8 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
     await program.parseAsync(args, { from: 'user' })
     return exitCode
   } catch (error) {
-    if (error instanceof CommanderError && !isMistake(error)) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage
+    if (error instanceof CommanderError && !isMistake(error))
+      return error.exitCode === 0 ? exitCodes.done : exitCodes.usage
     const told = error instanceof CommanderError ? usageError(error, args) : error
     // The options may be what could not be read, so these are looked for by hand.
     const ours = args.slice(0, args.includes('--') ? args.indexOf('--') : args.length)
@@ -61,8 +69,11 @@ function usageError({ message, code }: CommanderError, args: readonly string[]):
   const [what = '', ...more] = message.replace(/^error: /, '').split(/\s*\n\s*/)
   // A suggestion comes in brackets on a line of its own.
   const sentences = [what, ...more.map(line => line.replace(/^\((.*)\)$/, '$1'))].map(sentence)
-  if (command === 'run' && code === 'commander.unknownOption') sentences.push('Arguments for the program itself stand after --.')
-  return new UsageError(`${sentences.join(' ')} Run millrace ${command === undefined ? '' : `${command} `}--help to see what there is.`)
+  if (command === 'run' && code === 'commander.unknownOption')
+    sentences.push('Arguments for the program itself stand after --.')
+  return new UsageError(
+    `${sentences.join(' ')} Run millrace ${command === undefined ? '' : `${command} `}--help to see what there is.`,
+  )
 }
 
 function sentence(text: string): string {

@@ -43,7 +43,12 @@ export function renderJob({ job, waitsFor }: JobLine, nowMs: number, style: Styl
     ['state', job.state],
     ['code', job.hash],
     ['created', `${formatDuration(Math.max(0, nowMs - job.createdAtMs))} ago`],
-    ['inputs', job.total === undefined ? `${groupDigits(job.submitted)} submitted so far` : `${groupDigits(job.submitted)} submitted of ${groupDigits(job.total)}`],
+    [
+      'inputs',
+      job.total === undefined
+        ? `${groupDigits(job.submitted)} submitted so far`
+        : `${groupDigits(job.submitted)} submitted of ${groupDigits(job.total)}`,
+    ],
     ['waiting', groupDigits(job.waiting)],
     ['running', groupDigits(job.running)],
     ['retrying', groupDigits(job.delayed)],
@@ -63,9 +68,14 @@ export function renderJob({ job, waitsFor }: JobLine, nowMs: number, style: Styl
 export function renderQuarantine(tasks: readonly QuarantinedTask[], nowMs: number, style: Style): string {
   const lines = tasks.map(({ job, index, atMs, worker, evidence }) => {
     const when = atMs === 0 ? '' : `${formatDuration(Math.max(0, nowMs - atMs))} ago, `
-    return [`  ${style.bold(`${job}/${index}`)}  ${when}last on ${worker}`, ...evidence.map(line => style.dim(`    ${line}`))].join('\n')
+    return [
+      `  ${style.bold(`${job}/${index}`)}  ${when}last on ${worker}`,
+      ...evidence.map(line => style.dim(`    ${line}`)),
+    ].join('\n')
   })
-  return [`${style.yellow('In quarantine')}, because they took their thread or process down each time:`, ...lines].join('\n')
+  return [`${style.yellow('In quarantine')}, because they took their thread or process down each time:`, ...lines].join(
+    '\n',
+  )
 }
 
 function total({ total: inputs, submitted }: JobView): string {

@@ -13,7 +13,11 @@ export interface QuarantinedTask {
 const page = 100
 
 /** Quarantined tasks, of one job or of all, the newest first. At most about `most` are read. */
-export async function readQuarantine({ client, keys }: LaneStore, most: number, job?: string): Promise<QuarantinedTask[]> {
+export async function readQuarantine(
+  { client, keys }: LaneStore,
+  most: number,
+  job?: string,
+): Promise<QuarantinedTask[]> {
   const tasks: QuarantinedTask[] = []
   let cursor = '0'
   do {

@@ -53,7 +53,10 @@ export async function withClient<T>({ redis, where }: FoundRedis, use: (client: 
 }
 
 /** Calls `use` with the queue that the command line names, and the Redis it is in, in words. */
-export async function withQueue<T>(flags: RedisFlags, use: (store: LaneStore, where: string) => Promise<T>): Promise<T> {
+export async function withQueue<T>(
+  flags: RedisFlags,
+  use: (store: LaneStore, where: string) => Promise<T>,
+): Promise<T> {
   const { namespace, queue } = flags
   return withRedisServer(flags, found =>
     withClient(found, client => use(new LaneStore(client, { namespace, queue, lane: 0 }), found.where)),

@@ -10,7 +10,11 @@ export interface ToldError {
 }
 
 /** Tells on stderr what went wrong: our own errors say all in their message, and stacks are for those who ask. */
-export function reportError(error: unknown, { json, debug }: OutputFlags, stream: NodeJS.WriteStream = process.stderr): void {
+export function reportError(
+  error: unknown,
+  { json, debug }: OutputFlags,
+  stream: NodeJS.WriteStream = process.stderr,
+): void {
   const told = describeError(error)
   const stack = debug === true && error instanceof Error ? error.stack : undefined
   if (json === true) {

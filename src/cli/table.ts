@@ -11,7 +11,12 @@ export function renderTable(columns: readonly Column[], rows: readonly (readonly
   const lines = [columns.map(column => column.title), ...rows]
   const widths = columns.map((_, index) => Math.max(...lines.map(cells => width(cells[index] ?? ''))))
   return lines
-    .map(cells => columns.map((column, index) => pad(cells[index] ?? '', widths[index] ?? 0, column.align)).join('  ').trimEnd())
+    .map(cells =>
+      columns
+        .map((column, index) => pad(cells[index] ?? '', widths[index] ?? 0, column.align))
+        .join('  ')
+        .trimEnd(),
+    )
     .join('\n')
 }
 

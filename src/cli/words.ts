@@ -1,6 +1,8 @@
 /** A whole number with commas between its thousands. */
 export function groupDigits(value: number): string {
-  return Math.round(value).toString().replace(/\B(?=(?:\d{3})+$)/g, ',')
+  return Math.round(value)
+    .toString()
+    .replace(/\B(?=(?:\d{3})+$)/g, ',')
 }
 
 /** `1 task`, `2 tasks`. */

@@ -101,10 +101,12 @@ class CallBatch {
       const job = await this.opening.opened
       job.consume({ stream: false, ordered: false })
       for (let piece = await job.next(); piece !== undefined; piece = await job.next()) {
+        // The id of a named call is free again before its result shows.
+        if (job.named) await job.finish()
         this.#settle(job, piece)
         job.used(piece, false)
       }
-      job.finish()
+      await job.finish()
     } catch (error) {
       await this.opening.job?.endWith(error)
       for (const call of this.#calls) call?.reject(error as Error)

@@ -61,11 +61,15 @@ export async function reduceAll(
   let accumulator = checkpoint === undefined ? fold.initial : decodeValue(checkpoint.accumulator)
   job.releaser.accumulator = () => encodeValue(accumulator)
   job.consume({ stream: true, ordered: true })
+  let checked = false
   return ending(job, async () => {
     for (let piece = await job.next(); piece !== undefined; piece = await job.next()) {
       if (piece.run.kind === 'failure') throw errorOf(job, piece, submittedAt)
       if (piece.run.kind === 'partial') accumulator = fold.fn(accumulator, decodeValue(piece.bytes))
       else for (const value of valuesOf(piece)) accumulator = fold.fn(accumulator, value)
+      // Short jobs end before their first checkpoint. What can't be stored is refused there too, or it would only fail at scale.
+      if (!checked) encodeValue(accumulator)
+      checked = true
       job.used(piece, true)
     }
     return accumulator
@@ -90,6 +94,6 @@ async function ending<T>(job: DrivenJob, consume: () => Promise<T>): Promise<T> 
     await job.endWith(error)
     throw error
   }
-  job.finish()
+  await job.finish()
   return value
 }

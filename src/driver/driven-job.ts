@@ -136,11 +136,12 @@ export class DrivenJob {
     return this.submitter.created && !(this.part.fields.detached && this.submitter.completed)
   }
 
-  /** All is collected and used. */
-  finish(): void {
+  /** All is collected and used. A job whose id the user knows is gone from Redis before that shows: the id may be used again at once. */
+  async finish(): Promise<void> {
     if (this.#over) return
     this.#end(undefined)
-    this.#host.dropLater(this.part)
+    const dropped = this.named && (await this.store.drop(this.part).catch(() => undefined))
+    if (dropped !== 'dropped') this.#host.dropLater(this.part)
   }
 
   /** Ends for the consumer; what is in Redis stays as it is. */
@@ -172,7 +173,7 @@ export class DrivenJob {
   /** Its consumer ends with an error: the rest is cancelled, unless the job is not this driver's any more, or stays for the next. */
   async endWith(error: unknown): Promise<void> {
     if (this.#over) return
-    if (error instanceof InputsIncompleteError) this.finish()
+    if (error instanceof InputsIncompleteError) await this.finish()
     else {
       this.fail(error)
       await this.#takeOut()

@@ -57,7 +57,7 @@ abstract class Iteration<T> implements AsyncIterator<T> {
         this.#piece = await job.next()
         if (this.#piece === undefined) {
           this.#done = true
-          job.finish()
+          await job.finish()
           return { done: true, value: undefined }
         }
         if (this.#piece.run.kind === 'failure') throw errorOf(job, this.#piece, this.#submittedAt)

@@ -142,7 +142,7 @@ class Revival {
   #left = maxRevived
 
   of(record: unknown, depth: number): unknown {
-    if (typeof record !== 'object' || record === null || depth > maxCauses)
+    if (typeof record !== 'object' || record === null || --this.#left < 0 || depth > maxCauses)
       return notARecord(record)
     const kind = read(record, 'kind')
     if (kind === 'value' || kind === 'text') return read(record, 'value')
@@ -165,7 +165,7 @@ class Revival {
     const fields = read(record, 'fields')
     if (typeof fields !== 'object' || fields === null) return error
     for (const key of Object.keys(fields).slice(0, maxFields)) {
-      define(error, key, read(fields, key), true)
+      if (!isReserved(key)) define(error, key, read(fields, key), true)
     }
     return error
   }

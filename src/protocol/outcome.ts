@@ -54,6 +54,9 @@ function fieldsOf(bytes: Uint8Array): Readonly<Record<keyof FailureOutcome, unkn
     const value = decodeValue(bytes)
     return typeof value === 'object' && value !== null ? { ...none, ...value } : none
   } catch {
-    return { ...none, error: { kind: 'error', name: 'Error', message: 'The failure of the task can’t be read.', stack: '' } }
+    return {
+      ...none,
+      error: { kind: 'error', name: 'Error', message: 'The failure of the task can’t be read.', stack: '' },
+    }
   }
 }

@@ -112,15 +112,15 @@ export class Board {
     this.#times[time.loopDeadline] = atMs
   }
 
+  get loopDeadlineMs(): number {
+    return this.#times[time.loopDeadline]!
+  }
+
   countSettled(tasks: number): void {
     this.#times[time.settled]! += tasks
   }
 
   // The main thread's side ----------------------------------------------------------------------------------------------
-
-  get loopDeadlineMs(): number {
-    return this.#times[time.loopDeadline]!
-  }
 
   /** How many tasks the thread has settled since it started. */
   get settled(): number {
@@ -145,7 +145,8 @@ export class Board {
 
   /** The claim that the slot was opened for last. */
   claim(slot: Slot): string {
-    const half = (at: number) => (Atomics.load(this.#words, word.claims + 2 * slot + at) >>> 0).toString(16).padStart(8, '0')
+    const half = (at: number) =>
+      (Atomics.load(this.#words, word.claims + 2 * slot + at) >>> 0).toString(16).padStart(8, '0')
     return half(0) + half(1)
   }
 
@@ -156,7 +157,8 @@ export class Board {
       const cursor = window >>> 16
       const limit = window & mask
       if (cursor >= limit) return undefined
-      if (Atomics.compareExchange(this.#words, slot, window, (cursor << 16) | cursor) === window) return { cursor, limit }
+      if (Atomics.compareExchange(this.#words, slot, window, (cursor << 16) | cursor) === window)
+        return { cursor, limit }
     }
   }
 

@@ -40,7 +40,9 @@ export class Broadcasts {
     if (this.#waiting.length === 0) return false
     for (const { request, untilMs } of this.#waiting.splice(0)) {
       // Nobody waits any more for one that comes after its deadline, but its effect may still be wanted.
-      void this.#run(request, Math.max(1000, untilMs - Date.now()))
+      this.#run(request, Math.max(1000, untilMs - Date.now())).catch((error: unknown) => {
+        this.#options.writeLine(`broadcast ${request.id} failed: ${String(error)}`)
+      })
     }
     return true
   }
@@ -68,26 +70,33 @@ export class Broadcasts {
   async #call({ id, task: name, input }: BroadcastRequest, withinMs: number): Promise<unknown> {
     const { module, board, thread, label, writeLine } = this.#options
     const task = module.tasks.get(name)
-    if (task === undefined) throw new UnknownTaskError(`This worker's task module exports no task ${JSON.stringify(name)}.`)
+    if (task === undefined)
+      throw new UnknownTaskError(`This worker's task module exports no task ${JSON.stringify(name)}.`)
     const value = decodeValue(input)
-    const context = new RunningTask({ jobId: id, first: thread, attempt: 1, worker: label, shared: undefined, task: name, writeLine }, 0)
+    const context = new RunningTask(
+      { jobId: id, first: thread, attempt: 1, worker: label, shared: undefined, task: name, writeLine },
+      0,
+    )
     board.enterOutside(withinMs)
     let result: unknown
     try {
-      result = task.fn(value, context as Parameters<typeof task.fn>[1])
+      result = task.fn(value, context)
     } finally {
       board.enter(-1)
     }
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        const error = new TaskTimeoutError(`The broadcast task ${JSON.stringify(name)} did not end before its deadline.`, {
-          task: name,
-          jobId: id,
-          index: thread,
-          attempt: 1,
-          worker: label,
-        })
+        const error = new TaskTimeoutError(
+          `The broadcast task ${JSON.stringify(name)} did not end before its deadline.`,
+          {
+            task: name,
+            jobId: id,
+            index: thread,
+            attempt: 1,
+            worker: label,
+          },
+        )
         context.abort(error)
         reject(error)
       }, withinMs)

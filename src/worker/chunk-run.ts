@@ -101,7 +101,12 @@ export function untouchedChunk(chunk: Chunk): FinishedChunk {
 }
 
 /** Whether a task that failed in this attempt is run again, and when. */
-export function endOf(code: 'TASK_FAILED' | 'TASK_TIMEOUT', error: unknown, attempt: number, limits: ResolvedTaskOptions): TaskEnd {
+export function endOf(
+  code: 'TASK_FAILED' | 'TASK_TIMEOUT',
+  error: unknown,
+  attempt: number,
+  limits: ResolvedTaskOptions,
+): TaskEnd {
   if (attempt > limits.retries) return { kind: 'failure', code, error: describeFailure(error) }
   const delayMs = jitteredBackoffMs(attempt, { firstMs: limits.backoffMs, mostMs: limits.maxBackoffMs })
   return { kind: 'retry', delayMs }

@@ -73,7 +73,12 @@ function buildCommit(finished: readonly FinishedChunk[], worker: string, limits:
   const { job, incarnation } = finished[0]!.header
   const attemptOf = attempts(finished)
   const failureRun = (index: number, code: FailureCode, error: FailureRecord): Run => {
-    return { first: index, count: 1, kind: 'failure', bytes: encodeOutcome({ code, attempt: attemptOf(index), worker, error }) }
+    return {
+      first: index,
+      count: 1,
+      kind: 'failure',
+      bytes: encodeOutcome({ code, attempt: attemptOf(index), worker, error }),
+    }
   }
   const runs: Run[] = []
   for (const stretch of stretches(finished)) {
@@ -126,8 +131,14 @@ function encodeStretch(
   const partial = combine === undefined ? undefined : encodePartial(values, combine, mostRunBytes)
   if (partial !== undefined) return [{ first, count: values.length, kind: 'partial', bytes: partial }]
   const { batches, failures } = encodeBatchSettled(values, { limitBytes: runBytes })
-  const runs = batches.map((batch): Run => ({ first: first + batch.first, count: batch.count, kind: 'values', bytes: batch.bytes }))
-  for (const { index, error } of failures) runs.push(encodeAlone(first + index, values[index], error, failureRun, mostRunBytes))
+  const runs = batches.map((batch): Run => ({
+    first: first + batch.first,
+    count: batch.count,
+    kind: 'values',
+    bytes: batch.bytes,
+  }))
+  for (const { index, error } of failures)
+    runs.push(encodeAlone(first + index, values[index], error, failureRun, mostRunBytes))
   return runs.sort((a, b) => a.first - b.first)
 }
 
@@ -147,11 +158,19 @@ function encodeAlone(
       reason = stillRefused as Error
     }
   }
-  return failureRun(index, reason instanceof ValueTooLargeError ? 'VALUE_TOO_LARGE' : 'VALUE_NOT_ENCODABLE', describeFailure(reason))
+  return failureRun(
+    index,
+    reason instanceof ValueTooLargeError ? 'VALUE_TOO_LARGE' : 'VALUE_NOT_ENCODABLE',
+    describeFailure(reason),
+  )
 }
 
 /** Undefined when the reducer throws or makes what can't travel: then the driver reduces, and meets the error itself. */
-function encodePartial(values: readonly unknown[], combine: (a: unknown, b: unknown) => unknown, limitBytes: number): Buffer | undefined {
+function encodePartial(
+  values: readonly unknown[],
+  combine: (a: unknown, b: unknown) => unknown,
+  limitBytes: number,
+): Buffer | undefined {
   try {
     return encodeValue(
       values.reduce((a, b) => combine(a, b)),

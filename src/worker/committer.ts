@@ -35,8 +35,14 @@ export class Committer {
   /** Begins to hand in a batch. Resolves when little enough is unanswered that another batch may be run. */
   async send(batch: Batch, finished: readonly FinishedChunk[], paceNs: number): Promise<void> {
     const sending = this.#send(batch, finished, paceNs)
+      .catch((error: unknown) => {
+        this.#options.warn(`a commit could not be made, its tasks are handed back: ${(error as Error).message}`)
+        this.#options.ids.abandon(batch.claim, false)
+      })
+      .then(() => {
+        this.#unanswered.delete(sending)
+      })
     this.#unanswered.add(sending)
-    void sending.finally(() => this.#unanswered.delete(sending))
     while (this.#unanswered.size >= mostUnanswered) await Promise.race(this.#unanswered)
   }
 
@@ -56,13 +62,18 @@ export class Committer {
     else ids.release(claim)
   }
 
-  async #settle({ claim }: Batch, commit: Commit, paceNs: number): Promise<'committed' | 'discarded' | 'fenced' | 'failed'> {
+  async #settle(
+    { claim }: Batch,
+    commit: Commit,
+    paceNs: number,
+  ): Promise<'committed' | 'discarded' | 'fenced' | 'failed'> {
     const { hash, commands, warn, settled } = this.#options
     for (let attempt = 1; ; attempt++) {
       try {
         const { word } = await commands[claim.lane]!.settle({ ...commit.part, hash }, claim.id, { ...commit, paceNs })
         if (word === 'committed') settled(commit.runs.reduce((sum, run) => sum + run.count, 0))
-        if (word === 'fenced' && attempt === 1) warn(`a commit for job ${commit.part.job} was refused: its tasks are someone else's now`)
+        if (word === 'fenced' && attempt === 1)
+          warn(`a commit for job ${commit.part.job} was refused: its tasks are someone else's now`)
         return word
       } catch (error) {
         if (!outcomeUnknown(error) && !isTransient(error) && !refusesWrites(error)) {

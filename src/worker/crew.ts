@@ -59,18 +59,20 @@ export class Crew {
   }
 
   #begin(number: number, start: ThreadStart): ThreadHandle {
-    const thread = new ThreadHandle(number, start, this.#options.onMessage)
-    this.#threads.add(thread)
-    void thread.exited.then(() => {
-      this.#threads.delete(thread)
+    const thread = new ThreadHandle(number, start, {
+      onMessage: this.#options.onMessage,
+      onExit: () => {
+        this.#threads.delete(thread)
+      },
     })
+    this.#threads.add(thread)
     return thread
   }
 
   #watch(thread: ThreadHandle): void {
-    void thread.exited.then(exit => {
+    whenExited(thread, exit => {
       this.#options.onExit(thread, exit)
-      if (!this.#stopping) void this.#replace(thread.number)
+      if (!this.#stopping) this.#replace(thread.number).catch(never)
     })
   }
 
@@ -80,7 +82,6 @@ export class Crew {
       try {
         const thread = this.#begin(number, await prepare())
         await thread.ready
-        if (this.#stopping) return
         this.#watch(thread)
         onReplaced(thread)
         return
@@ -91,4 +92,16 @@ export class Crew {
       }
     }
   }
+}
+
+/** `exited` never rejects. */
+function whenExited(thread: ThreadHandle, act: (exit: ThreadExit) => void): void {
+  thread.exited.then(act).catch(never)
+}
+
+function never(error: unknown): void {
+  // Thrown where it ends the process: a thread that nobody replaces, or whose claims nobody sees to, must not go unseen.
+  setImmediate(() => {
+    throw error
+  })
 }

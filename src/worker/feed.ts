@@ -108,7 +108,8 @@ export class Feed {
     let elements: readonly Buffer[] | 'lost'
     try {
       elements = await this.#ask(claim, holding, waitMs)
-      if (elements !== 'lost' && elements.length === 0 && waitMs > 0 && !this.#stopped) elements = await this.#block(claim)
+      if (elements !== 'lost' && elements.length === 0 && waitMs > 0 && !this.#stopped)
+        elements = await this.#block(claim)
     } catch (error) {
       board.close(slot)
       ids.abandon(claim, waitMs > 0)
@@ -129,7 +130,16 @@ export class Feed {
     for (let asked = 0; asked < 4; asked++) {
       const jobs = known[claim.lane]!
       const { id, worker } = claim
-      const reply = await commands[claim.lane]!.claim({ claim: id, worker, hash, jobs, waitMs, mostChunks, mostBytes, holding })
+      const reply = await commands[claim.lane]!.claim({
+        claim: id,
+        worker,
+        hash,
+        jobs,
+        waitMs,
+        mostChunks,
+        mostBytes,
+        holding,
+      })
       if (reply.word === 'unenrolled') {
         ids.lost(worker)
         return 'lost'

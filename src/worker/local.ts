@@ -15,14 +15,11 @@ import type { LocalWorker } from './start-worker.ts'
 /** The driver is gone: nobody waits for what runs here, and others can run it. */
 const farewellMs = 300
 
-const log: Log = {
-  info: line => {
-    process.stderr.write(`${line}\n`)
-  },
-  warn: line => {
-    process.stderr.write(`${line}\n`)
-  },
+/** Says nothing more when the driver has gone. */
+const say = (line: string) => {
+  if (process.connected) process.stderr.write(`${line}\n`)
 }
+const log: Log = { info: say, warn: say }
 
 let worker: Promise<LocalWorker> | undefined
 
@@ -31,22 +28,27 @@ process.once('message', (message: StartLocalWorker) => {
   worker.catch(() => undefined)
 })
 process.once('disconnect', () => {
-  void leave()
+  leave()
 })
 // Ctrl-C reaches the whole process group: the driver decides, and closes the channel.
 process.on('SIGINT', () => {
-  if (!process.connected) void leave()
+  if (!process.connected) leave()
 })
 process.once('SIGTERM', () => {
-  void leave()
+  leave()
 })
 
 async function start({ target, namespace, queue, lanes, threads, tasks }: StartLocalWorker): Promise<LocalWorker> {
   try {
-    const resolved = resolveWorkerOptions({ namespace, queue, threads: threads > 0 ? threads : availableParallelism(), log })
+    const resolved = resolveWorkerOptions({
+      namespace,
+      queue,
+      threads: threads > 0 ? threads : availableParallelism(),
+      log,
+    })
     const started = await startWorkerOn(target as RedisTarget, new URL(tasks), { ...resolved, lanes })
-    // It had to give up: the driver starts another.
-    started.closed.catch(() => process.exit(1))
+    // It had to give up, and the driver starts another. An exit would wait for a thread that can't be stopped.
+    started.closed.catch(() => process.kill(process.pid, 'SIGKILL'))
     send({ type: 'ready', worker: started.id, hash: started.hash, tasks: started.tasks })
     return started
   } catch (error) {
@@ -60,13 +62,19 @@ async function start({ target, namespace, queue, lanes, threads, tasks }: StartL
   }
 }
 
-async function leave(): Promise<void> {
-  try {
-    await (await worker)?.drain(farewellMs)
-    process.exit(process.exitCode ?? 0)
-  } catch {
-    process.exit(1)
-  }
+function leave(): void {
+  const started = worker ?? Promise.resolve(undefined)
+  started
+    .then(
+      running => running?.drain(farewellMs).catch(() => process.kill(process.pid, 'SIGKILL')),
+      () => {
+        process.exitCode = 1
+      },
+    )
+    .then(
+      () => process.exit(),
+      () => process.exit(1),
+    )
 }
 
 function send(message: FromLocalWorker, sent: () => void = () => undefined): void {

@@ -68,7 +68,9 @@ export class Membership implements Service {
     if (words.includes('unknown')) {
       // Its claims are the reapers' now, or gone. Under its old name it would be taken for the one that died.
       this.#id = newWorkerId()
-      log.warn(`Redis does not know this worker any more (its lease lapsed, or Redis lost data): it goes on as ${this.#id}`)
+      log.warn(
+        `Redis does not know this worker any more (its lease lapsed, or Redis lost data): it goes on as ${this.#id}`,
+      )
       await this.#register()
     } else if (this.#doubted) {
       this.#doubted = false

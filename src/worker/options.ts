@@ -65,5 +65,7 @@ export function resolveWorkerOptions(options: Omit<WorkerOptions, 'tasks' | 'red
 
 function whole(option: string, value: number, least: number, most: number): number {
   if (Number.isInteger(value) && value >= least && value <= most) return value
-  throw new UsageError(`The worker's ${option} can't be ${String(value)}: give a whole number from ${least} to ${most}.`)
+  throw new UsageError(
+    `The worker's ${option} can't be ${String(value)}: give a whole number from ${least} to ${most}.`,
+  )
 }

@@ -33,7 +33,8 @@ export class PendingTasks {
 
   /** Takes over a task whose code returned `promise`. There must be a place: `count` is below `maxPending`. */
   add(run: ChunkRun, offset: number, task: RunningTask, promise: PromiseLike<unknown>): void {
-    const place = this.#places.pop()!
+    const place = this.#places.pop()
+    if (place === undefined) throw new Error('more tasks in progress than the board has places for')
     const { timeoutMs } = run.limits
     const startedMs = this.#clock()
     const deadlineMs = timeoutMs === undefined ? Infinity : startedMs + timeoutMs

@@ -3,6 +3,8 @@ import { hostname } from 'node:os'
 import { bundleTasks } from '../code/bundle.ts'
 import { writeBundle } from '../code/write-bundle.ts'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
+import { silentLog } from '../runtime/log.ts'
+import type { Log } from '../runtime/log.ts'
 import { openClient, whenReady } from '../store/client.ts'
 import { LaneStore } from '../store/lane-store.ts'
 import { describeTarget, portableTarget, redisTarget } from '../store/target.ts'
@@ -21,7 +23,7 @@ export interface RunningWorker {
   readonly tasks: readonly string[]
   /** Takes no more tasks, finishes what runs within `drainMs`, hands back the rest, and leaves. Safe twice. */
   drain(): Promise<void>
-  /** Resolves when the worker has drained. Rejects with a {@link WorkerEndedError} when the process must end: a thread can't be stopped, or `rssMb` was reached. */
+  /** Resolves when the worker has drained. Rejects with a {@link WorkerEndedError} when the process must end: `rssMb` was reached, or a thread runs native code that can't be stopped. */
   readonly closed: Promise<void>
 }
 
@@ -46,7 +48,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     )
   }
   const worker = await startWorkerOn(redisTarget(redis), options.tasks, { ...resolveWorkerOptions(options), lanes: 1 })
-  if (options.signals === true) obeySignals(worker)
+  if (options.signals === true) obeySignals(worker, options.log ?? silentLog)
   return worker
 }
 
@@ -108,13 +110,14 @@ export async function startWorkerOn(
   }
 }
 
-function obeySignals(worker: RunningWorker): void {
+function obeySignals(worker: RunningWorker, log: Log): void {
   const signals = { SIGINT: 130, SIGTERM: 143 } as const
   let heard = false
   for (const [signal, exitCode] of Object.entries(signals)) {
     process.on(signal, () => {
       if (heard) process.exit(exitCode)
       heard = true
+      log.info(`the worker drains on ${signal}: running tasks may finish, the next signal ends it at once`)
       worker.drain().then(
         () => process.exit(0),
         () => process.exit(1),
@@ -124,6 +127,8 @@ function obeySignals(worker: RunningWorker): void {
 }
 
 function packageVersion(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
   return manifest.version
 }

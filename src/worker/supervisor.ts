@@ -1,8 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ResolvedTaskOptions } from '../code/task.ts'
 import { WorkerEndedError } from '../errors.ts'
-import { decodeChunk } from '../protocol/chunk.ts'
-import type { Chunk } from '../protocol/chunk.ts'
 import { decodeControl } from '../protocol/control.ts'
 import { controlChannel } from '../protocol/keys.ts'
 import { Janitor } from '../recovery/janitor.ts'
@@ -21,9 +19,8 @@ import { Membership } from './membership.ts'
 import type { FromThread } from './messages.ts'
 import type { ResolvedWorkerOptions } from './options.ts'
 import { SharedValues } from './shared-values.ts'
-import { chargedTasks, judgeChunk } from './thread-death.ts'
-import type { Charged } from './thread-death.ts'
-import type { ThreadExit, ThreadHandle, ThreadModule, ThreadStart, Verdict } from './thread-handle.ts'
+import type { ThreadHandle, ThreadModule, ThreadStart, Verdict } from './thread-handle.ts'
+import { Undertaker } from './undertaker.ts'
 import { Watchdog } from './watchdog.ts'
 
 export interface SupervisorOptions extends ResolvedWorkerOptions {
@@ -54,11 +51,12 @@ export class Supervisor {
   readonly #crew: Crew
   readonly #keeper: ClaimKeeper
   readonly #membership: Membership
+  readonly #undertaker: Undertaker
   readonly #watchdog: Watchdog
   readonly #recovery: readonly Service[]
   readonly #shared: SharedValues
   readonly #limits = new Map<string, ResolvedTaskOptions>()
-  readonly #burials = new Set<Promise<void>>()
+  readonly #work = new Set<Promise<unknown>>()
   readonly #closed: { readonly promise: Promise<void>; resolve: () => void; reject: (error: Error) => void }
   readonly #startedAt = Date.now()
   #module: ThreadModule = { tasks: [], reducers: [] }
@@ -79,7 +77,7 @@ export class Supervisor {
         this.#receive(message, from)
       },
       onExit: (thread, exit) => {
-        this.#track(this.#bury(thread, exit))
+        this.#track(this.#undertaker.bury(thread, exit))
       },
       onReplaced: thread => {
         thread.post({ type: 'registered', worker: this.id })
@@ -101,7 +99,18 @@ export class Supervisor {
       stores,
       hash,
       workerId: () => this.id,
-      isInUse: claim => this.#crew.threads.some(thread => thread.claims.has(claim)) || this.#dying.has(claim),
+      isInUse: claim => this.#crew.threads.some(thread => thread.claims.has(claim)) || this.#undertaker.isDying(claim),
+      log,
+    })
+    this.#undertaker = new Undertaker({
+      stores,
+      hash,
+      label: options.label,
+      maxDeaths,
+      limitsOf: task => this.#limits.get(task),
+      abandon: (claim, lane) => {
+        this.#keeper.abandon(claim, lane)
+      },
       log,
     })
     this.#watchdog = new Watchdog({
@@ -120,9 +129,6 @@ export class Supervisor {
       new Janitor(store, { log }),
     ])
   }
-
-  /** Claims of threads that ended, until they are dealt with. */
-  readonly #dying = new Set<string>()
 
   get id(): string {
     return this.#membership.id
@@ -151,7 +157,7 @@ export class Supervisor {
     })
     this.#keeper.start()
     this.#watchdog.start()
-    for (const service of this.#recovery) void service.start()
+    for (const service of this.#recovery) await service.start()
     // A subscription waits without a command under way: only a question shows that the connection is half-open.
     this.#pingTimer = setInterval(() => {
       subscriber.ping().catch(() => undefined)
@@ -176,23 +182,25 @@ export class Supervisor {
 
   async #drain(withinMs: number): Promise<void> {
     const { log } = this.#options
-    log.info(`the worker drains: running tasks have ${withinMs} ms to finish`)
     this.#crew.stopReplacing()
     this.#crew.post({ type: 'drain' })
     const { threads } = this.#crew
     // A thread that computes does not read messages: it sees its limits lowered, and stops after its task.
     for (const { board } of threads) for (const slot of [0, 1] as const) board.lower(slot)
     await within(Promise.all(threads.map(thread => thread.exited)), withinMs)
-    if (this.#crew.threads.length > 0) log.warn(`${this.#crew.threads.length} thread(s) did not finish in time: what they run goes back`)
+    if (this.#crew.threads.length > 0)
+      log.warn(`${this.#crew.threads.length} thread(s) did not finish in time: what they run goes back`)
     const gone = await this.#crew.end(endWithinMs)
-    await within(this.#settleBurials(), farewellMs)
+    // One that can't be ended is dealt with all the same: what it may still hand in will be refused.
+    for (const thread of this.#crew.threads) this.#track(this.#undertaker.bury(thread, undefined))
+    await within(this.#settleWork(), farewellMs)
     await this.#quiet(async () => {
       await this.#keeper.flush()
       await this.#membership.leave([])
     })
     if (!gone) {
       throw new WorkerEndedError(
-        'A thread of the worker runs native code that can not be stopped, so the process must end. What it held was handed back. Start the worker again.',
+        "A thread of the worker runs native code that can't be stopped, so its process must end. What it held was handed back. End it by process.kill(process.pid, 'SIGKILL'), since process.exit() would wait for that thread, and start the worker again.",
       )
     }
   }
@@ -234,7 +242,7 @@ export class Supervisor {
       case 'drained':
         from.drained = true
         from.verdict ??= { kind: 'drain' }
-        void from.end({ kind: 'drain' }, endWithinMs)
+        this.#track(from.end({ kind: 'drain' }, endWithinMs))
         break
       case 'ready':
       case 'failed':
@@ -289,63 +297,10 @@ export class Supervisor {
 
   async #end(thread: ThreadHandle, verdict: Verdict): Promise<void> {
     if (await thread.end(verdict, endWithinMs)) return
-    this.#options.log.warn(`thread ${thread.number} runs native code that can not be stopped: the worker hands back what it holds and ends`)
-    void this.drain(0).catch(() => undefined)
-  }
-
-  /** Deals with what a thread held when it ended. */
-  async #bury(thread: ThreadHandle, exit: ThreadExit): Promise<void> {
-    const claims = [...thread.claims]
-    thread.claims.clear()
-    for (const [claim] of claims) this.#dying.add(claim)
-    const { verdict } = thread
-    const charged = thread.drained ? [] : chargedTasks(thread.board, verdict)
-    const evidence = this.#evidence(thread, exit)
-    if (!thread.drained && verdict?.kind !== 'drain') this.#options.log.warn(evidence.join('; '))
-    for (const [claim, lane] of claims) {
-      if (charged.length > 0) await this.#charge(claim, lane, charged, evidence, `${this.#options.label}/${thread.number}`)
-      this.#keeper.abandon(claim, lane)
-      this.#dying.delete(claim)
-    }
-  }
-
-  async #charge(claim: string, lane: number, charged: readonly Charged[], evidence: readonly string[], worker: string): Promise<void> {
-    const { stores, hash, maxDeaths, log } = this.#options
-    const store = stores[lane]!
-    const context = { maxDeaths, worker, evidence, limitsOf: (task: string) => this.#limits.get(task) }
-    for (let attempt = 1; attempt <= 20; attempt++) {
-      try {
-        for (const chunk of decodeWhatIsOne(await store.readClaim(claim))) {
-          const verdict = judgeChunk(chunk, charged, context)
-          if (verdict === undefined) continue
-          const { commit, quarantined } = verdict
-          const { word } = await store.settle({ ...commit.part, hash }, claim, { ...commit, paceNs: 0 })
-          if (word !== 'committed') continue
-          for (const { index, element } of quarantined) {
-            await store.noteQuarantine(commit.part.job, index, evidence.join('\n'), element)
-          }
-        }
-        return
-      } catch (error) {
-        log.warn(`settling what a thread held when it ended failed and is tried again: ${(error as Error).message}`)
-        await sleep(jitteredBackoffMs(attempt, { firstMs: 50, mostMs: 2000 }))
-      }
-    }
-  }
-
-  #evidence(thread: ThreadHandle, { code, error }: ThreadExit): string[] {
-    const { label } = this.#options
-    const name = `thread ${label}/${thread.number}`
-    const { verdict } = thread
-    const how =
-      verdict === undefined
-        ? `${name} ended with exit code ${code}${error === undefined ? '' : `: ${error.name}: ${error.message}`}`
-        : `${name} was ended: ${verdict.kind === 'cancel' ? 'its task was cancelled and went on' : 'its task was over its time limit'}`
-    const megabytes = Math.round(process.memoryUsage.rss() / 1024 / 1024)
-    const stack = error?.stack?.split('\n').slice(1, 6).map(line => line.trim()) ?? []
-    const shown = thread.board.shownChunk()
-    const ran = shown === undefined ? [] : [`it ran the chunk ${shown.line}`]
-    return [how, ...stack, ...ran, `the process had ${megabytes} MB of memory`, ...thread.lastLines.map(line => `log: ${line}`)]
+    this.#options.log.warn(
+      `thread ${thread.number} runs native code that can not be stopped: the worker hands back what it holds and ends`,
+    )
+    this.drain(0).catch(() => undefined)
   }
 
   // ---------------------------------------------------------------------------------------------------------------------
@@ -354,7 +309,9 @@ export class Supervisor {
     this.#memoryTimer = setInterval(() => {
       const megabytes = Math.round(process.memoryUsage.rss() / 1024 / 1024)
       if (megabytes <= rssMb || this.#draining !== undefined) return
-      this.#options.log.warn(`the process has ${megabytes} MB of memory, more than its limit of ${rssMb} MB: it drains and ends`)
+      this.#options.log.warn(
+        `the process has ${megabytes} MB of memory, more than its limit of ${rssMb} MB: it drains and ends`,
+      )
       this.#draining = this.#drain(this.#options.drainMs).then(() => {
         const error = new WorkerEndedError(
           `The worker's process had ${megabytes} MB of memory, more than its rssMb of ${rssMb}, so it handed back its work and ended. Start it again, with more rssMb or tasks that hold less.`,
@@ -369,7 +326,17 @@ export class Supervisor {
     const { hash, hostname, version, threads } = this.#options
     const { tasks, reducers } = this.#module
     const names = tasks.map(({ name }) => name)
-    return { id, host: hostname, pid: process.pid, threads, hash, tasks: names, reducers, startedAt: this.#startedAt, version }
+    return {
+      id,
+      host: hostname,
+      pid: process.pid,
+      threads,
+      hash,
+      tasks: names,
+      reducers,
+      startedAt: this.#startedAt,
+      version,
+    }
   }
 
   #stats(): string {
@@ -379,30 +346,20 @@ export class Supervisor {
     return JSON.stringify({ busy, settled, rssBytes: process.memoryUsage.rss() })
   }
 
-  #track(work: Promise<void>): void {
-    this.#burials.add(work)
+  #track(work: Promise<unknown>): void {
+    this.#work.add(work)
     void work.then(
-      () => this.#burials.delete(work),
+      () => this.#work.delete(work),
       (error: unknown) => {
-        this.#burials.delete(work)
+        this.#work.delete(work)
         this.#options.log.warn(`something failed in the main thread: ${(error as Error).message}`)
       },
     )
   }
 
-  async #settleBurials(): Promise<void> {
-    while (this.#burials.size > 0) await Promise.allSettled(this.#burials)
+  async #settleWork(): Promise<void> {
+    while (this.#work.size > 0) await Promise.allSettled(this.#work)
   }
-}
-
-function decodeWhatIsOne(elements: readonly Buffer[]): Chunk[] {
-  return elements.flatMap(element => {
-    try {
-      return [decodeChunk(element)]
-    } catch {
-      return []
-    }
-  })
 }
 
 /** Resolves when the work is done, or after `ms`. Its rejection counts as done. */

@@ -112,7 +112,7 @@ export class TaskThread {
         this.#board.lower(0)
         this.#board.lower(1)
         this.#pending.wake()
-        void this.#options.feed.stop()
+        this.#options.feed.stop().catch(() => undefined)
         break
     }
   }
@@ -202,7 +202,8 @@ export class TaskThread {
     } catch (error) {
       // A connection that broke says nothing about the tasks.
       if (!(error instanceof MalformedDataError) && !(error instanceof UnknownTaskError)) {
-        if (!outcomeUnknown(error)) this.#options.writeLine(`a chunk of job ${job} goes back: ${(error as Error).message}`)
+        if (!outcomeUnknown(error))
+          this.#options.writeLine(`a chunk of job ${job} goes back: ${(error as Error).message}`)
         return untouchedChunk(chunk)
       }
       const taken = this.#board.take(batch.slot, count) < 0 ? 0 : this.#board.taken
@@ -230,7 +231,15 @@ export class TaskThread {
         fn: task.fn as TaskFunction,
         limits: task.options,
         inputs: inputsOf(header, payload),
-        context: { jobId: header.job, first: header.first, attempt: header.attempt, worker, shared, task: header.task, writeLine },
+        context: {
+          jobId: header.job,
+          first: header.first,
+          attempt: header.attempt,
+          worker,
+          shared,
+          task: header.task,
+          writeLine,
+        },
         combine: reducer === '' ? undefined : module.reducers.get(reducer)?.fn,
       },
       this.#cancelled.indexes(header.job, header.incarnation),
@@ -319,11 +328,14 @@ export class TaskThread {
   // Handing in ----------------------------------------------------------------------------------------------------------
 
   async #finish(batch: Batch, finished: readonly FinishedChunk[]): Promise<void> {
-    const quiet = finished.filter(chunk => chunk instanceof ChunkRun && chunk.pending > 0).map(chunk => whenQuiet(chunk as ChunkRun))
-    if (quiet.length === 0) return this.#handIn(batch, finished)
-    const finishing = Promise.all(quiet).then(() => this.#handIn(batch, finished))
+    const running = finished.filter(chunk => chunk instanceof ChunkRun).filter(run => run.pending > 0)
+    if (running.length === 0) return this.#handIn(batch, finished)
+    const finishing = Promise.all(running.map(whenQuiet))
+      .then(() => this.#handIn(batch, finished))
+      .then(() => {
+        this.#finishing.delete(finishing)
+      })
     this.#finishing.add(finishing)
-    void finishing.finally(() => this.#finishing.delete(finishing))
   }
 
   #handIn(batch: Batch, finished: readonly FinishedChunk[]): Promise<void> {
@@ -350,7 +362,10 @@ export class TaskThread {
   }
 }
 
-function blockOf(speed: { readonly pace: Pace; readonly async: boolean }, { timeoutMs }: { timeoutMs: number | undefined }): number {
+function blockOf(
+  speed: { readonly pace: Pace; readonly async: boolean },
+  { timeoutMs }: { timeoutMs: number | undefined },
+): number {
   if (speed.async || speed.pace.ns === 0 || timeoutMs !== undefined) return 1
   return Math.max(1, Math.min(mostBlock, Math.floor(blockNs / speed.pace.ns)))
 }

@@ -44,7 +44,11 @@ export function chargedTasks(board: Board, verdict: Verdict | undefined): readon
     return [{ hash: partHash(header), index: header.first + task - shown.offset, charge }]
   }
   const pending = board.pending()
-  return pending.map(({ partHash: hash, index }) => ({ hash, index, charge: pending.length === 1 ? charge : 'suspect' }))
+  return pending.map(({ partHash: hash, index }) => ({
+    hash,
+    index,
+    charge: pending.length === 1 ? charge : 'suspect',
+  }))
 }
 
 /** The header of a line that a thread published, or undefined for none. */
@@ -88,7 +92,8 @@ export function judgeChunk(chunk: Chunk, charged: readonly Charged[], context: D
   const quarantined: { index: number; element: Buffer }[] = []
   let from = first
   const others = (to: number) => {
-    if (to > from) retries.push({ delayMs: 0, element: encodeChunk({ ...header, first: from, count: to - from }, chunk.payload) })
+    if (to > from)
+      retries.push({ delayMs: 0, element: encodeChunk({ ...header, first: from, count: to - from }, chunk.payload) })
   }
   for (const { index, charge } of own) {
     others(index)
@@ -101,7 +106,12 @@ export function judgeChunk(chunk: Chunk, charged: readonly Charged[], context: D
     const { evidence, worker } = context
     const outcome = { code: end.code, attempt, worker, error: end.error }
     const isQuarantined = end.code === 'TASK_QUARANTINED'
-    runs.push({ first: index, count: 1, kind: 'failure', bytes: encodeOutcome(isQuarantined ? { ...outcome, evidence } : outcome) })
+    runs.push({
+      first: index,
+      count: 1,
+      kind: 'failure',
+      bytes: encodeOutcome(isQuarantined ? { ...outcome, evidence } : outcome),
+    })
     if (isQuarantined) quarantined.push({ index, element: alone(chunk, index, { deaths: 0 }) })
   }
   others(first + count)
@@ -131,12 +141,21 @@ function judgeTask({ header }: Chunk, index: number, charge: Charge, context: De
       // 0 clean, 1 suspect, n + 1: n certain deaths, of which this is one.
       const deaths = Math.max(1, header.deaths) + 1
       if (deaths <= maxDeaths) return { retry: { deaths }, delayMs: 0 }
-      return { code: 'TASK_QUARANTINED', error: describeFailure(quarantineError(header, index, worker, deaths - 1, evidence)) }
+      return {
+        code: 'TASK_QUARANTINED',
+        error: describeFailure(quarantineError(header, index, worker, deaths - 1, evidence)),
+      }
     }
   }
 }
 
-function quarantineError(header: ChunkHeader, index: number, worker: string, deaths: number, evidence: readonly string[]) {
+function quarantineError(
+  header: ChunkHeader,
+  index: number,
+  worker: string,
+  deaths: number,
+  evidence: readonly string[],
+) {
   const { task, job, attempt } = header
   const error = new TaskQuarantinedError(
     `The task ${JSON.stringify(task)} ${job}/${index} ended its thread ${deaths} time${deaths === 1 ? '' : 's'} and was set aside. ${evidence[0] ?? ''}`,

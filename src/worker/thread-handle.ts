@@ -24,6 +24,12 @@ export type Verdict =
   /** No one's fault. */
   | { readonly kind: 'drain' }
 
+export interface ThreadEvents {
+  readonly onMessage: (message: FromThread, from: ThreadHandle) => void
+  /** Before `exited` resolves. */
+  readonly onExit: () => void
+}
+
 export interface ThreadModule {
   readonly tasks: readonly TaskDescription[]
   readonly reducers: readonly string[]
@@ -49,7 +55,7 @@ export class ThreadHandle {
   drained = false
   readonly #worker: Worker
 
-  constructor(number: number, { data, resourceLimits }: ThreadStart, onMessage: (message: FromThread, from: ThreadHandle) => void) {
+  constructor(number: number, { data, resourceLimits }: ThreadStart, { onMessage, onExit }: ThreadEvents) {
     this.number = number
     this.#worker = new Worker(threadEntry(), {
       workerData: { ...data, thread: number, board: this.board.buffer } satisfies ThreadData,
@@ -62,6 +68,7 @@ export class ThreadHandle {
     })
     this.exited = new Promise(resolve => {
       this.#worker.once('exit', code => {
+        onExit()
         resolve({ code, error })
       })
     })
@@ -81,7 +88,7 @@ export class ThreadHandle {
   /** Ends the thread, wherever its code is. False when it is not gone within `withinMs`: native code does not listen. */
   async end(verdict: Verdict, withinMs: number): Promise<boolean> {
     this.verdict ??= verdict
-    void this.#worker.terminate()
+    this.#worker.terminate().catch(() => undefined)
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<false>(resolve => {
       timer = setTimeout(resolve, withinMs, false)
@@ -91,21 +98,16 @@ export class ThreadHandle {
     return gone
   }
 
-  #whenReady(onMessage: (message: FromThread, from: ThreadHandle) => void): Promise<ThreadModule> {
+  #whenReady(onMessage: ThreadEvents['onMessage']): Promise<ThreadModule> {
     return new Promise((resolve, reject) => {
       this.#worker.on('message', (message: FromThread) => {
         if (message.type === 'ready') resolve(message)
         else if (message.type === 'failed') reject(moduleError(message))
         onMessage(message, this)
       })
-      void this.exited.then(({ code, error }) => {
-        reject(
-          new WorkerStartError(
-            `A worker thread ended while it loaded the task module (exit code ${code}${error === undefined ? '' : `: ${error.message}`}). See to it that importing the module and its setup neither exit nor run out of memory.`,
-            { cause: error },
-          ),
-        )
-      })
+      this.exited.then(exit => {
+        reject(loadingError(exit))
+      }, reject)
     })
   }
 }
@@ -115,7 +117,17 @@ function threadEntry(): URL {
   if (!import.meta.url.endsWith('.ts')) return new URL('./thread.js', import.meta.url)
   const thread = JSON.stringify(new URL('./thread.ts', import.meta.url).href)
   const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'))
-  return new URL(`data:text/javascript,${encodeURIComponent(`import { register } from ${loader}; register(); await import(${thread})`)}`)
+  return new URL(
+    `data:text/javascript,${encodeURIComponent(`import { register } from ${loader}; register(); await import(${thread})`)}`,
+  )
+}
+
+function loadingError({ code, error }: ThreadExit): WorkerStartError {
+  const reason = error === undefined ? '' : `: ${error.message}`
+  return new WorkerStartError(
+    `A worker thread ended while it loaded the task module (exit code ${code}${reason}). See to it that importing the module and its setup neither exit nor run out of memory.`,
+    { cause: error },
+  )
 }
 
 function moduleError({ error, stack }: Extract<FromThread, { type: 'failed' }>): TaskModuleError {

@@ -17,8 +17,7 @@ import { TaskThread } from './task-thread.ts'
 
 /** What a thread of a worker is started with: loads the task module, runs its `setup`, then runs tasks until it is drained. */
 
-const port = parentPort
-if (port === null) throw new Error('worker/thread is the entry of a worker thread')
+const port = ownPort()
 const data = workerData as ThreadData
 const send = (message: FromThread) => {
   port.postMessage(message)
@@ -29,7 +28,9 @@ const warn = (line: string) => {
 
 // A promise that nobody waits for any more says nothing about the task that runs now.
 process.on('unhandledRejection', reason => {
-  warn(`a promise was rejected and nobody handled it: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}`)
+  warn(
+    `a promise was rejected and nobody handled it: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}`,
+  )
 })
 
 let module: TaskModule | undefined
@@ -41,6 +42,11 @@ try {
 }
 if (module === undefined) port.close()
 else await work(module)
+
+function ownPort() {
+  if (parentPort === null) throw new Error('worker/thread is the entry of a worker thread')
+  return parentPort
+}
 
 async function loadModule(): Promise<TaskModule> {
   const loaded = await loadTasks(new URL(data.bundle), data.source)
@@ -64,14 +70,26 @@ async function work(module: TaskModule): Promise<void> {
   const board = new Board(data.board)
   const command = openClient(data.target, { name: `millrace:thread-${data.thread}`, silenceMs: 8000 })
   const blocking = openClient(data.target, { name: `millrace:thread-${data.thread}-wait`, silenceMs: blockMs + 4000 })
-  const lanes = Array.from({ length: data.lanes }, (_, lane) => ({ namespace: data.namespace, queue: data.queue, lane }))
+  const lanes = Array.from({ length: data.lanes }, (_, lane) => ({
+    namespace: data.namespace,
+    queue: data.queue,
+    lane,
+  }))
   const commands = lanes.map(lane => new LaneStore(command, lane))
   const homeLane = data.thread % data.lanes
   const ids = new ClaimIds(commands, send)
   const writeLine = (line: string) => {
     send({ type: 'log', level: 'info', line })
   }
-  const feed = new Feed({ hash: data.hash, homeLane, board, ids, commands, blocking: commands[homeLane]!.over(blocking), warn })
+  const feed = new Feed({
+    hash: data.hash,
+    homeLane,
+    board,
+    ids,
+    commands,
+    blocking: commands[homeLane]!.over(blocking),
+    warn,
+  })
   for (const client of [command, blocking]) {
     client.on('error', () => undefined)
     client.on('close', () => {
@@ -82,7 +100,15 @@ async function work(module: TaskModule): Promise<void> {
   const settled = (tasks: number) => {
     board.countSettled(tasks)
   }
-  const broadcasts = new Broadcasts({ module, board, commands, thread: data.thread, label, workerId: () => ids.worker, writeLine })
+  const broadcasts = new Broadcasts({
+    module,
+    board,
+    commands,
+    thread: data.thread,
+    label,
+    workerId: () => ids.worker,
+    writeLine,
+  })
   const thread = new TaskThread({
     module,
     worker: label,
@@ -96,14 +122,14 @@ async function work(module: TaskModule): Promise<void> {
     writeLine,
     readMessages: () => {
       for (;;) {
-        const received = receiveMessageOnPort(port!) as { readonly message: ToThread } | undefined
+        const received = receiveMessageOnPort(port) as { readonly message: ToThread } | undefined
         if (received === undefined) break
         thread.receive(received.message)
       }
     },
     clock: monotonicMs,
   })
-  port!.on('message', (message: ToThread) => {
+  port.on('message', (message: ToThread) => {
     thread.receive(message)
   })
   const tasks = [...module.tasks.values()].map(({ name, options }) => ({ name, options }))

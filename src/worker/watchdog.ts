@@ -94,12 +94,14 @@ export class Watchdog implements Service {
     const due = this.#cancellations.filter(({ atMs }) => nowMs - atMs > cancelGraceMs)
     if (due.length === 0) return undefined
     if (view.task >= 0) {
-      const shown = view.slot === undefined || nowMs - sighting.taskSinceMs <= cancelGraceMs ? undefined : board.shownChunk()
+      const shown =
+        view.slot === undefined || nowMs - sighting.taskSinceMs <= cancelGraceMs ? undefined : board.shownChunk()
       const header = shown && headerOf(shown.line)
       if (header === undefined || shown === undefined) return undefined
       const index = header.first + view.task - shown.offset
       const isDue = due.some(
-        cancel => cancel.job === header.job && cancel.incarnation === header.incarnation && (cancel.index ?? index) === index,
+        cancel =>
+          cancel.job === header.job && cancel.incarnation === header.incarnation && (cancel.index ?? index) === index,
       )
       return isDue ? { kind: 'cancel', batch: view.batch, task: view.task } : undefined
     }
@@ -124,7 +126,12 @@ export class Watchdog implements Service {
 }
 
 /** What is known after this look. */
-export function sight(previous: Sighting | undefined, view: BoardView, loopDeadlineMs: number, nowMs: number): Sighting {
+export function sight(
+  previous: Sighting | undefined,
+  view: BoardView,
+  loopDeadlineMs: number,
+  nowMs: number,
+): Sighting {
   const sameBatch = previous?.batch === view.batch
   const sameTask = sameBatch && previous.task === view.task
   const isLate = view.task === -1 && nowMs > loopDeadlineMs + loopGraceMs

@@ -41,7 +41,9 @@ test('one job is shown with all that is known of it, and nothing that is not', (
   expect(text).toMatch(/^inputs +4,000 submitted of 10,000$/m)
   expect(text).toMatch(/^waits for +nothing$/m)
   expect(text).not.toContain('kept for')
-  expect(renderJob({ job: { ...job, expiresInMs: 7_200_000 }, waitsFor: 'x' }, 61_000, plain)).toMatch(/^kept for +2 h$/m)
+  expect(renderJob({ job: { ...job, expiresInMs: 7_200_000 }, waitsFor: 'x' }, 61_000, plain)).toMatch(
+    /^kept for +2 h$/m,
+  )
 })
 
 describe('a quarantined task', () => {
@@ -49,10 +51,17 @@ describe('a quarantined task', () => {
 
   test('is shown with its evidence', () => {
     const text = renderQuarantine([decodeQuarantined('a:b:17', entry)], 61_000, plain)
-    expect(text.split('\n').slice(1)).toEqual(['  a:b/17  1 min ago, last on host:7/0', '    process vanished', '    again'])
+    expect(text.split('\n').slice(1)).toEqual([
+      '  a:b/17  1 min ago, last on host:7/0',
+      '    process vanished',
+      '    again',
+    ])
   })
 
-  test.each(['', 'no json', '[]', 'null', '{"at":"x","evidence":{}}'])('with damaged evidence %j is shown all the same', damaged => {
-    expect(decodeQuarantined('job:3', damaged)).toEqual({ job: 'job', index: 3, atMs: 0, worker: '', evidence: [] })
-  })
+  test.each(['', 'no json', '[]', 'null', '{"at":"x","evidence":{}}'])(
+    'with damaged evidence %j is shown all the same',
+    damaged => {
+      expect(decodeQuarantined('job:3', damaged)).toEqual({ job: 'job', index: 3, atMs: 0, worker: '', evidence: [] })
+    },
+  )
 })

@@ -22,7 +22,10 @@ beforeAll(async () => {
   redis = await startRedis({ appendonly: 'everysec' })
   folder = await mkdtemp(join(tmpdir(), 'millrace-cli-'))
   const tasks = join(folder, 'tasks.ts')
-  await writeFile(tasks, `import { task } from 'millrace'\nexport const square = task('square', (x: number) => x * x)\n`)
+  await writeFile(
+    tasks,
+    `import { task } from 'millrace'\nexport const square = task('square', (x: number) => x * x)\n`,
+  )
   // The driver knows the code, and nobody runs it.
   mill = await connect({ redis: redis.url, tasks, threads: 0 })
 }, 120_000)
@@ -41,7 +44,11 @@ describe('jobs', () => {
   test('of a queue without any says so, and where it looked', async () => {
     const { code, stdout } = await cli('jobs', '--queue', 'empty')
     expect({ code, stdout }).toEqual({ code: 0, stdout: `No jobs in queue empty of Redis at ${redis.socketPath}.` })
-    expect(await cli('jobs', '--queue', 'empty', '--json')).toMatchObject({ code: 0, stdout: '{"jobs":[],"quarantine":[]}', stderr: '' })
+    expect(await cli('jobs', '--queue', 'empty', '--json')).toMatchObject({
+      code: 0,
+      stdout: '{"jobs":[],"quarantine":[]}',
+      stderr: '',
+    })
   })
 
   test('are listed with what each waits for, shown one by one, and cancelled', async () => {
@@ -65,7 +72,11 @@ describe('jobs', () => {
     expect(table).toMatch(/^job +task .* waits for$/m)
     expect(table).toMatch(/^squares +square .*no worker is running; start one with `millrace worker`$/m)
     expect((await cli('jobs', 'squares')).stdout).toMatch(/^inputs +1,000 submitted of 1,000$/m)
-    expect(JSON.parse((await cli('jobs', 'squares', '--json')).stdout)).toMatchObject({ id: 'squares', state: 'open', quarantine: [] })
+    expect(JSON.parse((await cli('jobs', 'squares', '--json')).stdout)).toMatchObject({
+      id: 'squares',
+      state: 'open',
+      quarantine: [],
+    })
 
     expect(await cli('jobs', 'squares', '--cancel')).toMatchObject({ code: 0, stdout: 'Cancelled squares.' })
     await outcome

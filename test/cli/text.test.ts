@@ -28,7 +28,13 @@ test('numbers, rates and sizes are short and readable', () => {
 
 test('columns of a table line up, whatever the colour of a cell', () => {
   const { bold } = styleFor({ isTTY: true }, {})
-  const table = renderTable([{ title: 'job' }, { title: 'n', align: 'right' }], [['π', bold('7')], ['words', '12']])
+  const table = renderTable(
+    [{ title: 'job' }, { title: 'n', align: 'right' }],
+    [
+      ['π', bold('7')],
+      ['words', '12'],
+    ],
+  )
   expect(table).toBe(`job     n\nπ       ${bold('7')}\nwords  12`)
 })
 

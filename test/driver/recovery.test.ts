@@ -89,8 +89,7 @@ describe('when Redis comes back with less', () => {
   })
 
   test('a full Redis is waited for, and the job says so', async () => {
-    const used = Number(/used_memory:(\d+)/.exec(await bench.redis.cli('INFO', 'memory'))?.[1])
-    await bench.redis.cli('CONFIG', 'SET', 'maxmemory', String(used - 1000))
+    await bench.redis.cli('CONFIG', 'SET', 'maxmemory', '1mb')
     const job = bench.mill.map(square, numbers(2000))
     const results = job.results()
     await until(async () => (await job.progress()).waitingFor?.includes('accept writes'), { what: 'it says so' })
@@ -217,6 +216,16 @@ describe('attach', () => {
     const first = values[0] ?? NaN
     expect(first).toBeLessThanOrEqual(60)
     expect(values).toEqual(numbers(400).slice(first))
+  })
+
+  test('an id is free again once its results are there', async () => {
+    const id = newId()
+    expect(await bench.mill.map(square, [1, 2], { id }).results()).toEqual([1, 4])
+    expect(await bench.mill.map(square, [3, 4], { id }).results()).toEqual([9, 16])
+    expect(await bench.mill.run(same, 5, { id })).toBe(5)
+    expect(await all(bench.mill.map(square, [5, 6], { id }))).toEqual([25, 36])
+    await bench.mill.map(wait, waits(3, 60_000), { id }).cancel()
+    expect(await bench.mill.map(square, [7], { id }).results()).toEqual([49])
   })
 
   test('the same id with another task is a conflict', async () => {

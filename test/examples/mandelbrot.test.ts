@@ -40,7 +40,7 @@ test('a PNG file holds the pixels, in chunks whose checksums are right', () => {
 
 function readChunks(bytes: Buffer): { readonly type: string; readonly data: Buffer }[] {
   const chunks = []
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const length = bytes.readUInt32BE(at)
     const body = bytes.subarray(at + 4, at + 8 + length)
     expect(bytes.readUInt32BE(at + 8 + length)).toBe(crc32(body))

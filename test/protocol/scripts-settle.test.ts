@@ -218,6 +218,51 @@ describe('settle', () => {
   })
 })
 
+describe('cancelTask', () => {
+  const failure = Buffer.from('cancelled')
+
+  test('takes one task out of the middle of a waiting chunk and settles it', async () => {
+    const lane = redis.lane()
+    const job = await lane.job(9, { per: 9 })
+    expect(await lane.cancelTask(job, 4, failure)).toBe('cancelled')
+    expect(spans(await lane.waitingChunks(job)).sort()).toEqual(['0+4', '5+4'])
+    expect(await lane.cancelTask(job, 0, failure)).toBe('cancelled')
+    expect(await lane.cancelTask(job, 8, failure)).toBe('cancelled')
+    expect(spans(await lane.waitingChunks(job)).sort()).toEqual(['1+3', '5+3'])
+    expect(await lane.record(job)).toMatchObject({ waiting: 6, settled: 3, failed: 3 })
+    expect(await lane.results(job)).toEqual({ 0: '1 failure\ncancelled', 4: '1 failure\ncancelled', 8: '1 failure\ncancelled' })
+  })
+
+  test('leaves a task that is settled, claimed or of another incarnation alone', async () => {
+    const lane = await laneWithWorker()
+    const job = await lane.job(2)
+    await lane.take('w', 'a')
+    await lane.take('w', 'a')
+    await lane.finish(job, 'a', (await lane.held('a')).slice(0, 1))
+    const before = await lane.everything()
+    for (const index of [0, 1, 2]) expect(await lane.cancelTask(job, index, failure)).toBe('elsewhere')
+    expect(await lane.cancelTask({ ...job, incarnation: 'former' }, 1, failure)).toBe('elsewhere')
+    expect(await lane.everything()).toEqual(before)
+  })
+
+  test('takes a task out that waits for a retry', async () => {
+    const lane = redis.lane()
+    const job = await lane.job(1)
+    await lane.client.del(lane.keysOf(job.job).chunks)
+    await lane.client.zadd(lane.keysOf(job.job).delayed, 9e12, chunkOf(job, { first: 0, attempt: 2 }))
+    expect(await lane.cancelTask(job, 0, failure)).toBe('cancelled')
+    expect(await lane.delayedChunks(job)).toEqual([])
+  })
+
+  test('of the last task of a detached job starts its expiry', async () => {
+    const lane = redis.lane()
+    const job = await lane.job(1, { detached: true })
+    await lane.cancelTask(job, 0, failure)
+    expect(await lane.client.pttl(lane.keysOf(job.job).part)).toBeGreaterThan(0)
+    expect(await lane.client.pttl(lane.keysOf(job.job).results)).toBeGreaterThan(0)
+  })
+})
+
 describe('expiry', () => {
   test('a detached job expires as a whole once everything is settled, and not before', async () => {
     const lane = await laneWithWorker()

@@ -14,17 +14,21 @@ const opened = (tasks: number) => {
 describe('a window', () => {
   it('gives every task once, in order, whatever the blocks', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: maxWindow }), fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1 }), (tasks, blocks) => {
-        const board = opened(tasks)
-        let next = 0
-        for (let i = 0; ; i++) {
-          const from = board.take(0, blocks[i % blocks.length]!)
-          if (from < 0) break
-          expect(from).toBe(next)
-          next += board.taken
-        }
-        expect(next).toBe(tasks)
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: maxWindow }),
+        fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1 }),
+        (tasks, blocks) => {
+          const board = opened(tasks)
+          let next = 0
+          for (let i = 0; ; i++) {
+            const from = board.take(0, blocks[i % blocks.length]!)
+            if (from < 0) break
+            expect(from).toBe(next)
+            next += board.taken
+          }
+          expect(next).toBe(tasks)
+        },
+      ),
       { numRuns: 50 },
     )
   })
@@ -63,12 +67,16 @@ describe('a window', () => {
 
   it('remembers its claim', () => {
     fc.assert(
-      fc.property(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.constantFrom(0 as const, 1 as const), (number, slot) => {
-        const claim = number.toString(16).padStart(16, '0')
-        const board = new Board()
-        board.open(slot, claim)
-        expect(board.claim(slot)).toBe(claim)
-      }),
+      fc.property(
+        fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+        fc.constantFrom(0 as const, 1 as const),
+        (number, slot) => {
+          const claim = number.toString(16).padStart(16, '0')
+          const board = new Board()
+          board.open(slot, claim)
+          expect(board.claim(slot)).toBe(claim)
+        },
+      ),
     )
   })
 
@@ -96,13 +104,11 @@ describe('a window', () => {
         other.once('message', resolve)
       })
       let taken = 0
-      let loweredAt: number | undefined
-      void loweredTo.then(at => (loweredAt = at))
       while (board.take(0, 3) >= 0) {
         taken += board.taken
         if (taken % 300 === 0) await new Promise(resolve => setImmediate(resolve))
       }
-      await loweredTo
+      const loweredAt = await loweredTo
       expect(taken).toBe(loweredAt === 0 ? maxWindow : loweredAt)
     }
   })

@@ -10,7 +10,17 @@ import type { FinishedChunk, TaskEnd } from '../../src/worker/commit.ts'
 import { inputsOf } from '../../src/worker/inputs.ts'
 
 const header = (first: number, count: number, more: Partial<ChunkHeader> = {}): ChunkHeader => ({
-  job: 'j', incarnation: 'i', first, count, base: first, attempt: 1, deaths: 0, kind: 'pack', flags: 'plain', task: 't', ...more,
+  job: 'j',
+  incarnation: 'i',
+  first,
+  count,
+  base: first,
+  attempt: 1,
+  deaths: 0,
+  kind: 'pack',
+  flags: 'plain',
+  task: 't',
+  ...more,
 })
 
 const finished = (first: number, results: readonly unknown[], more: Partial<FinishedChunk> = {}): FinishedChunk => ({
@@ -60,7 +70,10 @@ describe('a commit', () => {
   })
 
   it('counts only what was done, and hands back the rest', () => {
-    const [commit] = build([finished(0, ['a', 'b', 'c'], { done: 2, results: ['a', 'b'] }), finished(3, ['d'], { done: 0, results: [] })])
+    const [commit] = build([
+      finished(0, ['a', 'b', 'c'], { done: 2, results: ['a', 'b'] }),
+      finished(3, ['d'], { done: 0, results: [] }),
+    ])
     expect(commit!.chunks.map(({ done }) => done)).toEqual([2, 0])
     expect(commit!.runs.map(({ first, count }) => [first, count])).toEqual([[0, 2]])
   })
@@ -96,7 +109,9 @@ describe('a commit', () => {
   it('holds one partial for consecutive results of a job that is reduced', () => {
     const combine = (a: unknown, b: unknown) => Number(a) + Number(b)
     const [commit] = build([finished(0, [1, 2, 3], { combine }), finished(3, [4], { combine })])
-    expect(commit!.runs.map(run => [run.first, run.count, run.kind, decodeValue(run.bytes)])).toEqual([[0, 4, 'partial', 10]])
+    expect(commit!.runs.map(run => [run.first, run.count, run.kind, decodeValue(run.bytes)])).toEqual([
+      [0, 4, 'partial', 10],
+    ])
   })
 
   it('leaves the results to the driver when the reducer throws', () => {
@@ -114,15 +129,22 @@ describe('a commit', () => {
 
   it('accounts for every task exactly once, whatever came of it', () => {
     const end = fc.constantFrom<TaskEnd | 'value' | 'bad'>('value', 'value', 'value', failure, retry, 'bad')
-    const chunks = fc.array(fc.record({ ends: fc.array(end, { minLength: 1, maxLength: 12 }), done: fc.nat(12), gap: fc.boolean() }), { minLength: 1, maxLength: 5 })
+    const chunks = fc.array(
+      fc.record({ ends: fc.array(end, { minLength: 1, maxLength: 12 }), done: fc.nat(12), gap: fc.boolean() }),
+      { minLength: 1, maxLength: 5 },
+    )
     fc.assert(
       fc.property(chunks, fc.integer({ min: 500, max: 20_000 }), (specs, commitBytes) => {
         let first = 0
         const all = specs.map(spec => {
           if (spec.gap) first += 3
           const done = Math.min(spec.done, spec.ends.length)
-          const results = spec.ends.slice(0, done).map(each => (each === 'value' ? 'v'.repeat(600) : each === 'bad' ? Symbol('bad') : undefined))
-          const ends = new Map(spec.ends.slice(0, done).flatMap((each, i) => (typeof each === 'string' ? [] : [[i, each] as const])))
+          const results = spec.ends
+            .slice(0, done)
+            .map(each => (each === 'value' ? 'v'.repeat(600) : each === 'bad' ? Symbol('bad') : undefined))
+          const ends = new Map(
+            spec.ends.slice(0, done).flatMap((each, i) => (typeof each === 'string' ? [] : [[i, each] as const])),
+          )
           const chunk: FinishedChunk = { ...finished(first, spec.ends), results, ends, done }
           first += spec.ends.length
           return chunk
@@ -134,7 +156,9 @@ describe('a commit', () => {
         }
         for (const run of commit!.runs) see(run.first, run.count)
         for (const { element } of commit!.retries) see(decodeChunk(element).header.first, 1)
-        const expected = commit!.chunks.flatMap(({ first: from, done }) => Array.from({ length: done }, (_, i) => from + i))
+        const expected = commit!.chunks.flatMap(({ first: from, done }) =>
+          Array.from({ length: done }, (_, i) => from + i),
+        )
         expect([...seen].sort(([a], [b]) => a - b)).toEqual(expected.map(index => [index, 1]))
       }),
     )

@@ -12,22 +12,44 @@ import type { Charge } from '../../src/worker/thread-death.ts'
 import { judge, sight } from '../../src/worker/watchdog.ts'
 
 const header = (more: Partial<ChunkHeader> = {}): ChunkHeader => ({
-  job: 'j', incarnation: 'i', first: 10, count: 5, base: 10, attempt: 1, deaths: 0, kind: 'pack', flags: 'plain', task: 't', ...more,
+  job: 'j',
+  incarnation: 'i',
+  first: 10,
+  count: 5,
+  base: 10,
+  attempt: 1,
+  deaths: 0,
+  kind: 'pack',
+  flags: 'plain',
+  task: 't',
+  ...more,
 })
 const limits = { retries: 1, timeoutMs: 100, backoffMs: 10, maxBackoffMs: 10, concurrency: 1 }
 const context = { maxDeaths: 3, worker: 'host:1/0', limitsOf: () => limits, evidence: ['it fell over'] }
 const chunkOf = (more: Partial<ChunkHeader> = {}) => {
   const all = header(more)
-  return decodeChunk(encodeChunk(all, encodeBatch(Array.from({ length: all.count }, (_, i) => `input ${all.first + i}`))))
+  return decodeChunk(
+    encodeChunk(all, encodeBatch(Array.from({ length: all.count }, (_, i) => `input ${all.first + i}`))),
+  )
 }
 const verdictOn = (charges: Readonly<Record<number, Charge>>, more: Partial<ChunkHeader> = {}) => {
-  const charged = Object.entries(charges).map(([index, charge]) => ({ hash: partHash(header()), index: Number(index), charge }))
+  const charged = Object.entries(charges).map(([index, charge]) => ({
+    hash: partHash(header()),
+    index: Number(index),
+    charge,
+  }))
   return judgeChunk(chunkOf(more), charged, context)
 }
 const piecesOf = (verdict: ReturnType<typeof verdictOn>) =>
   verdict?.commit.retries.map(({ element, delayMs }) => {
     const { header: own, payload } = decodeChunk(element)
-    return { first: own.first, inputs: inputsOf(own, payload), attempt: own.attempt, deaths: own.deaths, delayed: delayMs > 0 }
+    return {
+      first: own.first,
+      inputs: inputsOf(own, payload),
+      attempt: own.attempt,
+      deaths: own.deaths,
+      delayed: delayMs > 0,
+    }
   })
 
 describe('the end of a thread', () => {
@@ -44,7 +66,10 @@ describe('the end of a thread', () => {
   it('is the last of a task that had its share of deaths', () => {
     const verdict = verdictOn({ 10: 'death' }, { count: 1, deaths: 3 })
     expect(verdict?.commit.retries).toEqual([])
-    expect(decodeOutcome(verdict!.commit.runs[0]!.bytes)).toMatchObject({ code: 'TASK_QUARANTINED', evidence: ['it fell over'] })
+    expect(decodeOutcome(verdict!.commit.runs[0]!.bytes)).toMatchObject({
+      code: 'TASK_QUARANTINED',
+      evidence: ['it fell over'],
+    })
     expect(verdict?.quarantined.map(({ index }) => index)).toEqual([10])
   })
 
@@ -57,7 +82,13 @@ describe('the end of a thread', () => {
   })
 
   it('at a time limit is a retry with backoff while there are retries, then a failure', () => {
-    expect(piecesOf(verdictOn({ 14: 'timeout' }))?.at(-1)).toEqual({ first: 14, inputs: ['input 14'], attempt: 2, deaths: 0, delayed: true })
+    expect(piecesOf(verdictOn({ 14: 'timeout' }))?.at(-1)).toEqual({
+      first: 14,
+      inputs: ['input 14'],
+      attempt: 2,
+      deaths: 0,
+      delayed: true,
+    })
     const last = verdictOn({ 14: 'timeout' }, { attempt: 2 })
     expect(decodeOutcome(last!.commit.runs[0]!.bytes)).toMatchObject({ code: 'TASK_TIMEOUT', attempt: 2 })
   })
@@ -114,7 +145,8 @@ describe('the watchdog', () => {
 
   it('begins to count anew with every task, and with every batch', () => {
     const first = sight(undefined, view(4), Infinity, 1000)
-    for (const next of [view(5), view(4, 2)]) expect(judge(next, sight(first, next, Infinity, 2000), 2000)).toBeUndefined()
+    for (const next of [view(5), view(4, 2)])
+      expect(judge(next, sight(first, next, Infinity, 2000), 2000)).toBeUndefined()
   })
 
   it('knows no limit where there is none', () => {
@@ -134,7 +166,11 @@ describe('the watchdog', () => {
 })
 
 describe('the tail of a batch', () => {
-  const lines = [header({ first: 0, count: 4, base: 0 }), header({ first: 4, count: 4, base: 4 }), header({ first: 8, count: 4, base: 8 })].map(encodeHeader)
+  const lines = [
+    header({ first: 0, count: 4, base: 0 }),
+    header({ first: 4, count: 4, base: 4 }),
+    header({ first: 8, count: 4, base: 8 }),
+  ].map(encodeHeader)
   it.each([
     { taken: 0, kept: [], split: undefined, jobs: ['j'] },
     { taken: 1, kept: [0], split: [0, 1], jobs: ['j'] },
@@ -166,12 +202,23 @@ describe('the pace', () => {
 
 describe('an outcome', () => {
   it('comes back as it was', () => {
-    const outcome = { code: 'TASK_TIMEOUT', attempt: 3, worker: 'h:1/2', error: { kind: 'error', name: 'E', message: 'm', stack: '' }, evidence: ['a'] } as const
+    const outcome = {
+      code: 'TASK_TIMEOUT',
+      attempt: 3,
+      worker: 'h:1/2',
+      error: { kind: 'error', name: 'E', message: 'm', stack: '' },
+      evidence: ['a'],
+    } as const
     expect(decodeOutcome(encodeOutcome(outcome))).toEqual(outcome)
   })
 
   it('is a failure whatever the bytes', () => {
-    for (const bytes of [Buffer.alloc(0), Buffer.from('garbage'), encodeValue(7), encodeValue({ code: 7, attempt: 'x', evidence: [1, 'e'] })]) {
+    for (const bytes of [
+      Buffer.alloc(0),
+      Buffer.from('garbage'),
+      encodeValue(7),
+      encodeValue({ code: 7, attempt: 'x', evidence: [1, 'e'] }),
+    ]) {
       expect(decodeOutcome(bytes)).toMatchObject({ code: 'TASK_FAILED', attempt: 1, worker: '' })
     }
   })

@@ -20,14 +20,18 @@ afterAll(async () => {
 })
 
 function failureOf(outcome: LabOutcome | undefined) {
-  if (outcome === undefined || !('failure' in outcome)) throw new Error(`expected a failure, got ${JSON.stringify(outcome)}`)
+  if (outcome === undefined || !('failure' in outcome))
+    throw new Error(`expected a failure, got ${JSON.stringify(outcome)}`)
   return outcome.failure
 }
 
-const valuesOf = (outcomes: readonly LabOutcome[]) => outcomes.flatMap(outcome => ('value' in outcome ? [outcome.value] : []))
+const valuesOf = (outcomes: readonly LabOutcome[]) =>
+  outcomes.flatMap(outcome => ('value' in outcome ? [outcome.value] : []))
 
 async function untilRunning(task: string) {
-  await until(async () => (await claimed(lab)).some(line => line.includes(` ${task}\n`)), { what: `a thread holds a chunk of ${task}` })
+  await until(async () => (await claimed(lab)).some(line => line.includes(` ${task}\n`)), {
+    what: `a thread holds a chunk of ${task}`,
+  })
 }
 
 async function claimed({ client, namespace }: Lab): Promise<string[]> {
@@ -43,7 +47,11 @@ describe('a time limit', () => {
   it('ends the thread of a task that never yields at most a second late, and its neighbours commit', async () => {
     const started = performance.now()
     const outcomes = await lab.outcomes(await lab.submit('limited', [1, 2, 60_000, 3, 4], { pace: 1000 }))
-    expect(failureOf(outcomes[2])).toMatchObject({ code: 'TASK_TIMEOUT', attempt: 1, error: { name: 'TaskTimeoutError' } })
+    expect(failureOf(outcomes[2])).toMatchObject({
+      code: 'TASK_TIMEOUT',
+      attempt: 1,
+      error: { name: 'TaskTimeoutError' },
+    })
     expect(valuesOf(outcomes)).toEqual([1, 2, 3, 4])
     // 300 ms, a second at most, and the start of a thread.
     expect(performance.now() - started).toBeLessThan(3000)
@@ -55,7 +63,9 @@ describe('a time limit', () => {
     expect(failureOf(outcomes[0]).code).toBe('TASK_TIMEOUT')
     expect(valuesOf(outcomes)).toEqual([1, 2, 3])
     expect(performance.now() - started).toBeLessThan(1500)
-    await until(() => lab.workers[0]!.stderr.some(line => line.includes('aborted TASK_TIMEOUT')), { what: 'the task has seen its abort' })
+    await until(() => lab.workers[0]!.stderr.some(line => line.includes('aborted TASK_TIMEOUT')), {
+      what: 'the task has seen its abort',
+    })
   })
 
   it('ends a thread whose loop has stopped in an asynchronous task', async () => {
@@ -130,7 +140,21 @@ describe('a cancellation', () => {
   })
 })
 
+it('a thread that can not be ended makes the worker hand back everything and say that its process must end', async () => {
+  await using other = new Lab(redis)
+  const worker = await other.startWorker({ threads: 2 })
+  const outcomes = await other.outcomes(await other.submit('stuck', [1]))
+  expect(failureOf(outcomes[0])).toMatchObject({ code: 'TASK_TIMEOUT' })
+  await worker.waitForLine(/^failed WORKER_ENDED .*native code/)
+  expect(await other.workerKeys()).toEqual([])
+})
+
 it('still runs tasks on all threads after all that', async () => {
-  const workers = await lab.values(await lab.submit('spins', Array.from({ length: 40 }, () => 50)))
+  const workers = await lab.values(
+    await lab.submit(
+      'spins',
+      Array.from({ length: 40 }, () => 50),
+    ),
+  )
   expect(new Set(workers).size).toBe(2)
 })

@@ -25,7 +25,8 @@ async function recordFile() {
   return join(await mkdtemp(join(tmpdir(), 'millrace-')), 'ran')
 }
 
-const linesOf = async (file: string) => (await readFile(file, 'utf8').catch(() => '')).split('\n').filter(line => line !== '')
+const linesOf = async (file: string) =>
+  (await readFile(file, 'utf8').catch(() => '')).split('\n').filter(line => line !== '')
 
 describe('a drain', () => {
   it('ends with 0 after the running task, hands back the rest, and leaves nothing of the worker behind', async () => {
@@ -52,7 +53,9 @@ describe('a drain', () => {
     await using lab = new Lab(redis)
     const worker = await lab.startWorker({ drainMs: 300 })
     const job = await lab.submit('spins', [5000])
-    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length > 0, { what: 'the task is claimed' })
+    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length > 0, {
+      what: 'the task is claimed',
+    })
     worker.kill('SIGTERM')
     expect(await worker.exited).toEqual({ code: 0, signal: null })
     expect((await lab.store.readCounters(job.job))?.settled).toBe(0)
@@ -74,9 +77,11 @@ describe('a drain', () => {
     await using lab = new Lab(redis)
     const worker = await lab.startWorker()
     await lab.submit('spins', [20_000])
-    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length > 0, { what: 'the task is claimed' })
+    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length > 0, {
+      what: 'the task is claimed',
+    })
     worker.kill('SIGTERM')
-    await worker.waitForLine(/the worker drains/)
+    await worker.waitForLine(/the worker drains on SIGTERM/)
     worker.kill('SIGINT')
     expect(await worker.exited).toEqual({ code: 130, signal: null })
   })
@@ -101,7 +106,9 @@ describe('a fleet', () => {
     await using lab = new Lab(redis)
     const frozen = await lab.startWorker({ leaseMs: 1000 })
     const job = await lab.submit('spins', [1500])
-    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length > 0, { what: 'the task is claimed' })
+    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length > 0, {
+      what: 'the task is claimed',
+    })
     frozen.kill('SIGSTOP')
     await lab.startWorker({ leaseMs: 1000 })
     await lab.outcomes(job, 20_000)
@@ -109,19 +116,32 @@ describe('a fleet', () => {
     await until(() => frozen.stderr.some(line => line.includes('it goes on as')), { what: 'it registers anew' })
     expect(await lab.store.readCounters(job.job)).toMatchObject({ settled: 1 })
     // Both work from now on.
-    const workers = await lab.values(await lab.submit('spins', Array.from({ length: 12 }, () => 100)))
+    const workers = await lab.values(
+      await lab.submit(
+        'spins',
+        Array.from({ length: 12 }, () => 100),
+      ),
+    )
     expect(new Set(workers).size).toBe(2)
   })
 
   it('goes on when Redis is killed and comes back', async () => {
     await using lab = new Lab(redis)
     await lab.startWorker({ threads: 2 })
-    const job = await lab.submit('spins', Array.from({ length: 200 }, () => 10), { packs: 20, pace: 1e6 })
-    await until(async () => ((await lab.store.readCounters(job.job))?.settled ?? 0) > 20, { what: 'some tasks are settled' })
+    const job = await lab.submit(
+      'spins',
+      Array.from({ length: 200 }, () => 10),
+      { packs: 20, pace: 1e6 },
+    )
+    await until(async () => ((await lab.store.readCounters(job.job))?.settled ?? 0) > 20, {
+      what: 'some tasks are settled',
+    })
     await redis.kill('SIGKILL')
     await redis.restart()
     expect(await lab.values(job, 20_000)).toHaveLength(200)
-    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length === 0, { what: 'no claim holds anything' })
+    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length === 0, {
+      what: 'no claim holds anything',
+    })
   })
 
   it('registers anew when Redis has forgotten everything', async () => {
@@ -134,14 +154,22 @@ describe('a fleet', () => {
   it('goes on over a cut of all its connections', async () => {
     await using lab = new Lab(redis)
     await lab.startWorker({ threads: 2 })
-    const job = await lab.submit('spins', Array.from({ length: 300 }, () => 5), { packs: 30, pace: 1e6 })
+    const job = await lab.submit(
+      'spins',
+      Array.from({ length: 300 }, () => 5),
+      { packs: 30, pace: 1e6 },
+    )
     for (const percent of [10, 40, 70]) {
-      await until(async () => ((await lab.store.readCounters(job.job))?.settled ?? 0) > (300 * percent) / 100, { what: `${percent} % are settled` })
+      await until(async () => ((await lab.store.readCounters(job.job))?.settled ?? 0) > (300 * percent) / 100, {
+        what: `${percent} % are settled`,
+      })
       const clients = (await lab.client.client('LIST')) as string
       for (const [, id] of clients.matchAll(/^id=(\d+) .*name=millrace:/gm)) await lab.client.client('KILL', 'ID', id!)
     }
     expect(await lab.values(job, 20_000)).toHaveLength(300)
-    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length === 0, { what: 'no claim holds anything' })
+    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length === 0, {
+      what: 'no claim holds anything',
+    })
   })
 })
 
@@ -157,12 +185,22 @@ it('answers a broadcast once from each thread, and the tasks after it see its ef
     })
     await subscriber.subscribe('replies')
     await lab.store.publishControl({
-      type: 'broadcast', id: 'b1', hash: worker.hash, lane: 0, deadlineMs: 5000, replyChannel: 'replies', task: 'configure', input: encodeValue('set'),
+      type: 'broadcast',
+      id: 'b1',
+      hash: worker.hash,
+      lane: 0,
+      deadlineMs: 5000,
+      replyChannel: 'replies',
+      task: 'configure',
+      input: encodeValue('set'),
     })
     await until(() => answered.length === 2, { what: 'both threads have answered' })
     expect(answered.sort()).toEqual([`${worker.id}/0`, `${worker.id}/1`])
     const answers = await lab.client.hgetallBuffer(broadcastKey(lab.store.lane, 'b1'))
-    expect(Object.values(answers).map(decodeValue)).toEqual([{ ok: true, value: 'set' }, { ok: true, value: 'set' }])
+    expect(Object.values(answers).map(decodeValue)).toEqual([
+      { ok: true, value: 'set' },
+      { ok: true, value: 'set' },
+    ])
     expect(await lab.client.pttl(broadcastKey(lab.store.lane, 'b1'))).toBeGreaterThan(0)
     expect(new Set(await lab.values(await lab.submit('whichSetting', [1, 2, 3, 4])))).toEqual(new Set(['set']))
   } finally {

@@ -19,7 +19,8 @@ afterAll(async () => {
 })
 
 function failureOf(outcome: LabOutcome | undefined) {
-  if (outcome === undefined || !('failure' in outcome)) throw new Error(`expected a failure, got ${JSON.stringify(outcome)}`)
+  if (outcome === undefined || !('failure' in outcome))
+    throw new Error(`expected a failure, got ${JSON.stringify(outcome)}`)
   return outcome.failure
 }
 
@@ -38,7 +39,11 @@ describe('a worker', () => {
     const outcomes = await lab.outcomes(await lab.submit('odd', [0, 1, 2, 3, 4, 5], { pace: 1000 }))
     expect([0, 2, 4].map(i => outcomes[i])).toEqual([{ value: 0 }, { value: 2 }, { value: 4 }])
     const failure = failureOf(outcomes[3])
-    expect(failure).toMatchObject({ code: 'TASK_FAILED', attempt: 1, error: { kind: 'error', name: 'RangeError', message: '3 is odd' } })
+    expect(failure).toMatchObject({
+      code: 'TASK_FAILED',
+      attempt: 1,
+      error: { kind: 'error', name: 'RangeError', message: '3 is odd' },
+    })
     expect(failure.worker).toMatch(/^.+:\d+\/[01]$/)
   })
 
@@ -66,19 +71,29 @@ describe('a worker', () => {
 
   it('runs asynchronous tasks side by side in one thread', async () => {
     const started = performance.now()
-    await lab.values(await lab.submit('waits', Array.from({ length: 40 }, () => 100), { packs: 40 }))
+    await lab.values(
+      await lab.submit(
+        'waits',
+        Array.from({ length: 40 }, () => 100),
+        { packs: 40 },
+      ),
+    )
     // One after the other on two threads they take 2,000 ms.
     expect(performance.now() - started).toBeLessThan(1500)
   })
 
   it('gives the shared value to every task', async () => {
-    const job = await lab.submit('scaled', Array.from({ length: 100 }, (_, i) => i), { packs: 4, shared: { factor: 3 } })
+    const job = await lab.submit(
+      'scaled',
+      Array.from({ length: 100 }, (_, i) => i),
+      { packs: 4, shared: { factor: 3 } },
+    )
     expect(await lab.values(job)).toEqual(Array.from({ length: 100 }, (_, i) => i * 3))
   })
 
   it('reduces contiguous results to partials', async () => {
     const outcomes = await lab.outcomes(await lab.submit('square', 5000, { reducer: 'add', pace: 1000 }))
-    const partials = outcomes.filter(outcome => outcome !== undefined)
+    const partials = Object.values(outcomes)
     expect(partials.every(outcome => 'partial' in outcome)).toBe(true)
     const sum = partials.reduce((total, outcome) => total + ('partial' in outcome ? Number(outcome.partial) : NaN), 0)
     expect(sum).toBe(Array.from({ length: 5000 }, (_, i) => i * i).reduce((a, b) => a + b))
@@ -87,16 +102,26 @@ describe('a worker', () => {
 
   it('logs a rejection that nobody handles, and goes on', async () => {
     expect(await lab.values(await lab.submit('rejectsAside', [1, 2, 3]))).toEqual([1, 2, 3])
-    await until(() => lab.workers[0]!.stderr.some(line => line.includes('nobody cares')), { what: 'the rejection is in the log' })
+    await until(() => lab.workers[0]!.stderr.some(line => line.includes('nobody cares')), {
+      what: 'the rejection is in the log',
+    })
   })
 
   it('lets other threads have the tail of a chunk that turns out slow', async () => {
     // The pace says that all of it is a millisecond of work, so that one claim takes everything.
-    const workers = await lab.values(await lab.submit('spins', Array.from({ length: 12 }, () => 100), { pace: 100_000 }))
+    const workers = await lab.values(
+      await lab.submit(
+        'spins',
+        Array.from({ length: 12 }, () => 100),
+        { pace: 100_000 },
+      ),
+    )
     expect(new Set(workers).size).toBe(2)
   })
 
   it('leaves no claim behind that holds something', async () => {
-    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length === 0, { what: 'no claim holds anything' })
+    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length === 0, {
+      what: 'no claim holds anything',
+    })
   })
 })

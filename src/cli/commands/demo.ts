@@ -25,7 +25,11 @@ export function demoCommand(end: (exitCode: number) => void): Command {
     .summary('compute something real, and check it')
     .description('Count the primes below 10⁹ and the words of a text collection, check both, and say how fast it was.')
     .argument('[folder]', 'folder with texts (default: READMEs, licences and declarations of the installed packages)')
-    .option('--threads <n>', 'threads of a local worker; 0: only workers started elsewhere (default: one per core)', wholeNumber(0, 1024))
+    .option(
+      '--threads <n>',
+      'threads of a local worker; 0: only workers started elsewhere (default: one per core)',
+      wholeNumber(0, 1024),
+    )
     .option('--primes-below <n>', 'count primes below this number', wholeNumber(100, MOST_PRIMES_BELOW), 1_000_000_000)
     .action(async (folder: string | undefined, flags: DemoFlags) => {
       end(await stoppable(signal => demo(folder, flags, signal)))
@@ -34,7 +38,8 @@ export function demoCommand(end: (exitCode: number) => void): Command {
 }
 
 async function demo(folder: string | undefined, flags: DemoFlags, signal: AbortSignal): Promise<number> {
-  const collection = folder === undefined ? await packagesCollection(projectDirectory()) : await folderCollection(folder)
+  const collection =
+    folder === undefined ? await packagesCollection(projectDirectory()) : await folderCollection(folder)
   const say = (line: string) => process.stderr.write(`${line}\n`)
   const startMs = performance.now()
   const { redis, namespace, queue } = flags
@@ -49,15 +54,19 @@ async function demo(folder: string | undefined, flags: DemoFlags, signal: AbortS
     if (redis !== undefined || flags.threads === 0) say(`Workers can join from other terminals:  ${joinCommand(flags)}`)
     const load = loadavg()[0] ?? 0
     // What the speed-up is measured against would be slowed down as well, but not as much.
-    if (load > availableParallelism()) say(`This machine is busy already (load ${load.toFixed(1)}): the speed-up will be less than it could be.`)
+    if (load > availableParallelism())
+      say(`This machine is busy already (load ${load.toFixed(1)}): the speed-up will be less than it could be.`)
     say(`${await describeFleet(mill)}, up after ${formatDuration(performance.now() - startMs)}.`)
     const surroundings = { progress: process.stderr, signal }
     say(`Counting the primes below ${groupDigits(flags.primesBelow)}, then again in one thread without Millrace.`)
     const primes = await countPrimes(mill, flags.primesBelow, surroundings)
     const { files, bytes, description, folder: root } = collection
-    say(`Counting the words of ${groupDigits(files.length)} ${description} (${formatBytes(bytes)}) in ${root}, then again in one thread.\n`)
+    say(
+      `Counting the words of ${groupDigits(files.length)} ${description} (${formatBytes(bytes)}) in ${root}, then again in one thread.\n`,
+    )
     const words = await countWordsOf(mill, collection, surroundings)
-    if (flags.json === true) process.stdout.write(`${JSON.stringify({ primes: demoData(primes), words: demoData(words) })}\n`)
+    if (flags.json === true)
+      process.stdout.write(`${JSON.stringify({ primes: demoData(primes), words: demoData(words) })}\n`)
     else process.stdout.write(renderDemo([primes, words], words, styleFor(process.stdout)))
     return primes.correct && words.correct ? exitCodes.done : exitCodes.failed
   } finally {

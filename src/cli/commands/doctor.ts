@@ -10,12 +10,17 @@ import { styleFor, type Style } from '../style.ts'
 export function doctorCommand(end: (exitCode: number) => void): Command {
   const command = new Command('doctor')
     .summary('check Redis, workers and jobs')
-    .description('Check Redis, workers and jobs: what is wrong, what a crash would lose now, and what to do. Exits with 1 when something is wrong.')
+    .description(
+      'Check Redis, workers and jobs: what is wrong, what a crash would lose now, and what to do. Exits with 1 when something is wrong.',
+    )
     .action(async (flags: RedisFlags & OutputFlags) => {
       await withQueue(flags, async (store, where) => {
         const checks = await diagnose(store.client, [store])
         if (checks.some(check => check.status === 'fail')) end(exitCodes.failed)
-        const text = flags.json === true ? JSON.stringify({ redis: where, checks }) : renderChecks(checks, where, styleFor(process.stdout))
+        const text =
+          flags.json === true
+            ? JSON.stringify({ redis: where, checks })
+            : renderChecks(checks, where, styleFor(process.stdout))
         process.stdout.write(`${text}\n`)
       })
     })

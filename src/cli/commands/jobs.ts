@@ -28,7 +28,9 @@ export function jobsCommand(): Command {
     .option('--limit <n>', 'list at most so many, the newest ones', wholeNumber(1, 10_000), 50)
     .action(async (id: string | undefined, flags: JobsFlags) => {
       if (id === undefined && flags.cancel === true) {
-        throw new UsageError('--cancel needs the id of a job, since cancelling them all is rarely meant: millrace jobs ID --cancel.')
+        throw new UsageError(
+          '--cancel needs the id of a job, since cancelling them all is rarely meant: millrace jobs ID --cancel.',
+        )
       }
       if (id !== undefined) checkJobId(id)
       await withQueue(flags, async (store, where) => {

@@ -15,7 +15,9 @@ export function runCommand(end: (exitCode: number) => void): Command {
     .addHelpText('after', '\nExample: millrace run main.ts -- --rows 1000')
     .action(async (file: string, args: string[], flags: RedisFlags) => {
       if (!existsSync(file)) {
-        throw new UsageError(`There is no file ${resolve(file)}, so that nothing can be run. Give the path of your program: millrace run main.ts.`)
+        throw new UsageError(
+          `There is no file ${resolve(file)}, so that nothing can be run. Give the path of your program: millrace run main.ts.`,
+        )
       }
       end(exitCodeOf(await runScript(file, args, scriptEnvironment(flags))))
     })

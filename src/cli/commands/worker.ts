@@ -36,7 +36,9 @@ interface Started {
 export function workerCommand(end: (exitCode: number) => void): Command {
   const command = new Command('worker')
     .summary('run tasks of a task module until told to stop')
-    .description('Run the tasks of a task module until SIGTERM or Ctrl-C; then finish what runs within 25 s, hand back the rest and exit with 0.')
+    .description(
+      'Run the tasks of a task module until SIGTERM or Ctrl-C; then finish what runs within 25 s, hand back the rest and exit with 0.',
+    )
     .argument('[tasks]', 'the task module, such as tasks.ts')
     .option('--threads <n>', 'threads that run tasks', wholeNumber(1, 1024), availableParallelism())
     .option('--demo', 'run the tasks of millrace demo instead of a module of yours')
@@ -73,30 +75,58 @@ async function work(file: string, { flags, plain, found, signal }: Work): Promis
   return exitCodes.done
 }
 
-async function start(file: string, { threads, namespace, queue }: WorkerFlags, { redis }: FoundRedis): Promise<Started> {
+async function start(
+  file: string,
+  { threads, namespace, queue }: WorkerFlags,
+  { redis }: FoundRedis,
+): Promise<Started> {
   const worker = await startWorker({ tasks: file, redis, threads, namespace, queue, log })
   const { id, tasks, hash, closed } = worker
   const names = tasks.length > 8 ? `${tasks.slice(0, 8).join(', ')} and ${tasks.length - 8} more` : tasks.join(', ')
-  return { id, closed, drain: () => worker.drain(), work: `${tasks.length === 1 ? 'task' : 'tasks'} ${names} · code ${hash.slice(0, 8)}` }
+  return {
+    id,
+    closed,
+    drain: () => worker.drain(),
+    work: `${tasks.length === 1 ? 'task' : 'tasks'} ${names} · code ${hash.slice(0, 8)}`,
+  }
 }
 
-async function startPlain(file: string, { threads }: WorkerFlags, plain: PlainFlags, { redis }: FoundRedis): Promise<Started> {
+async function startPlain(
+  file: string,
+  { threads }: WorkerFlags,
+  plain: PlainFlags,
+  { redis }: FoundRedis,
+): Promise<Started> {
   const worker = await startPlainWorker({ ...plain, tasks: file, redis, threads, log })
   const { id } = worker
-  return { id, closed: new Promise(() => undefined), drain: () => worker.drain(), work: `task ${plain.task} · List ${plain.list} → Hash ${plain.results}` }
+  return {
+    id,
+    closed: new Promise(() => undefined),
+    drain: () => worker.drain(),
+    work: `task ${plain.task} · List ${plain.list} → Hash ${plain.results}`,
+  }
 }
 
 type PlainFlags = Pick<PlainWorkerOptions, 'task' | 'list' | 'results' | 'channel'>
 
-function plainOptions({ plainTask: task, plainList: list, plainResults: results, plainChannel: channel }: WorkerFlags): PlainFlags | undefined {
+function plainOptions({
+  plainTask: task,
+  plainList: list,
+  plainResults: results,
+  plainChannel: channel,
+}: WorkerFlags): PlainFlags | undefined {
   if (task !== undefined && list !== undefined && results !== undefined) return { task, list, results, channel }
   if ((task ?? list ?? results ?? channel) === undefined) return undefined
-  throw new UsageError('Plain-Redis mode needs to know the task, the List and the Hash: give --plain-task, --plain-list and --plain-results together.')
+  throw new UsageError(
+    'Plain-Redis mode needs to know the task, the List and the Hash: give --plain-task, --plain-list and --plain-results together.',
+  )
 }
 
 async function taskFile(tasks: string | undefined, { demo }: WorkerFlags): Promise<string> {
   if ((tasks === undefined) !== (demo === true)) {
-    throw new UsageError('A worker needs one task module to know what to run: give the path of yours, as in millrace worker tasks.ts, or --demo.')
+    throw new UsageError(
+      'A worker needs one task module to know what to run: give the path of yours, as in millrace worker tasks.ts, or --demo.',
+    )
   }
   try {
     return await findTaskFile(tasks ?? demoTasksUrl())

@@ -33,11 +33,15 @@ export async function folderCollection(folder: string): Promise<Collection> {
   const root = resolve(folder)
   const found = await stat(root).catch(() => undefined)
   if (!found?.isDirectory()) {
-    throw new UsageError(`There is no folder ${root}. The demo counts the words of the texts below a folder: name one that exists, or none at all.`)
+    throw new UsageError(
+      `There is no folder ${root}. The demo counts the words of the texts below a folder: name one that exists, or none at all.`,
+    )
   }
   const collection = await collect(root, ANY_TEXT, 'text files')
   if (collection.files.length > 0) return collection
-  throw new UsageError(`The folder ${root} holds no text files, so that there are no words to count. Name another folder, or none at all.`)
+  throw new UsageError(
+    `The folder ${root} holds no text files, so that there are no words to count. Name another folder, or none at all.`,
+  )
 }
 
 /** READMEs, licences and type declarations of the packages installed in a project, or else beside Millrace itself. */
@@ -47,7 +51,9 @@ export async function packagesCollection(projectDir: string): Promise<Collection
     const collection = await collect(folder, PACKAGE_TEXT, 'READMEs, licences and declarations')
     if (collection.files.length > 0) return collection
   }
-  throw new UsageError('There are no installed packages here whose texts the demo could read. Name a folder with text files: millrace demo FOLDER.')
+  throw new UsageError(
+    'There are no installed packages here whose texts the demo could read. Name a folder with text files: millrace demo FOLDER.',
+  )
 }
 
 /** Groups of neighbouring files of about `groupBytes` each: most files are far too small to be a task each. */

@@ -59,10 +59,19 @@ export async function countPrimes(mill: Mill, below: number, surroundings: DemoS
 }
 
 /** Counts the words of a collection: the counts of a group of files are a task, merged on the workers. */
-export async function countWordsOf(mill: Mill, collection: Collection, surroundings: DemoSurroundings): Promise<WordReport> {
+export async function countWordsOf(
+  mill: Mill,
+  collection: Collection,
+  surroundings: DemoSurroundings,
+): Promise<WordReport> {
   const groups = groupFiles(collection.files, GROUP_BYTES)
   const job = mill.map(words, groups, { signal: surroundings.signal })
-  const { result: counts, wallMs } = await timed(job, 'words', job.reduce(merge, new Map()), surroundings)
+  const { result: counts, wallMs } = await timed(
+    job,
+    'words',
+    job.reduce(merge, new Map<string, number>()),
+    surroundings,
+  )
   const plain = await alone({ kind: 'words', paths: groups.flat() }, collection.files.length, surroundings)
   const top = topWords(counts, TOP_WORDS)
   return {

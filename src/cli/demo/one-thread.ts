@@ -20,12 +20,12 @@ export function inOneThread(job: PlainJob, onDone: (done: number) => void, signa
   return new Promise((resolve, reject) => {
     const thread = new Worker(new URL(`./one-thread-main${extension}`, import.meta.url), { workerData: job })
     const stop = () => {
-      void thread.terminate()
+      thread.terminate().catch(reject)
     }
     signal.addEventListener('abort', stop, { once: true })
     thread.on('message', (message: FromThread) => {
-      if ('done' in message) onDone(message.done)
-      else resolve(message)
+      if ('answer' in message) resolve(message)
+      else onDone(message.done)
     })
     thread.once('error', reject)
     thread.once('exit', () => {

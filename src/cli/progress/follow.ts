@@ -3,7 +3,11 @@ import type { Progress } from '../../driver/types.ts'
 import type { ProgressDisplay } from './progress-display.ts'
 
 /** Shows a job's progress until `work`, which consumes the job, has ended. */
-export async function follow<T>(job: { progress(): Promise<Progress> }, display: ProgressDisplay, work: Promise<T>): Promise<T> {
+export async function follow<T>(
+  job: { progress(): Promise<Progress> },
+  display: ProgressDisplay,
+  work: Promise<T>,
+): Promise<T> {
   const ended = new AbortController()
   const watching = watch(job, display, ended.signal)
   try {
@@ -15,7 +19,11 @@ export async function follow<T>(job: { progress(): Promise<Progress> }, display:
   }
 }
 
-async function watch(job: { progress(): Promise<Progress> }, display: ProgressDisplay, ended: AbortSignal): Promise<void> {
+async function watch(
+  job: { progress(): Promise<Progress> },
+  display: ProgressDisplay,
+  ended: AbortSignal,
+): Promise<void> {
   while (!ended.aborted) {
     try {
       const progress = await job.progress()

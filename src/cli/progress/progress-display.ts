@@ -46,9 +46,12 @@ export class ProgressDisplay {
       this.#stream.write(HIDE_CURSOR)
       this.#draw()
     }
-    this.#timer = setInterval(() => {
-      this.#draw()
-    }, this.#live ? BAR_EVERY_MS : LINE_EVERY_MS)
+    this.#timer = setInterval(
+      () => {
+        this.#draw()
+      },
+      this.#live ? BAR_EVERY_MS : LINE_EVERY_MS,
+    )
     this.#timer.unref()
   }
 
@@ -69,6 +72,8 @@ export class ProgressDisplay {
       perSecond: this.#meter.perSecond(),
       remainingMs: total === undefined ? undefined : this.#meter.remainingMs(total - done),
     }
-    this.#stream.write(this.#live ? CLEAR_LINE + progressBar(view, this.#stream.columns ?? 80) : `${progressLine(view)}\n`)
+    this.#stream.write(
+      this.#live ? CLEAR_LINE + progressBar(view, this.#stream.columns ?? 80) : `${progressLine(view)}\n`,
+    )
   }
 }

@@ -51,7 +51,8 @@ function describe(view: ProgressView): string[] {
     `${groupDigits(failed)} failed`,
   ]
   if (waitingFor !== undefined) facts.push(`waits: ${waitingFor}`)
-  else if (total !== undefined && done < total) facts.push(remainingMs === undefined ? '' : `${formatDuration(remainingMs)} left`)
+  else if (total !== undefined && done < total)
+    facts.push(remainingMs === undefined ? '' : `${formatDuration(remainingMs)} left`)
   return facts.filter(fact => fact !== '')
 }
 

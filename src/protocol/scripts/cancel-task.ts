@@ -1,5 +1,5 @@
 import { defineScript, oneOf } from '../script.ts'
-import { chunk, time } from './lua.ts'
+import { chunk, expiring, time, together } from './lua.ts'
 
 /**
  * Waiting or delayed → settled, for one task: takes it out of its chunk and commits `failure` for it. Looks at the 256
@@ -9,10 +9,10 @@ import { chunk, time } from './lua.ts'
 export const cancelTask = defineScript({
   name: 'cancelTask',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'shared'],
   args: ['job', 'incarnation', 'index', 'channelPrefix', 'failure'],
   reply: oneOf('cancelled', 'elsewhere'),
-  uses: [time, chunk],
+  uses: [time, chunk, expiring, together],
   lua: `
 local record = redis.call('HMGET', partKey, 'incarnation', 'collector')
 local at = tonumber(index)
@@ -53,6 +53,8 @@ redis.call('HINCRBY', partKey, 'failed', 1)
 local settled = redis.call('HINCRBY', partKey, 'settled', 1)
 redis.call('PUBLISH', channelPrefix .. record[2], 'results ' .. job .. ' ' .. incarnation .. ' ' .. int(settled) .. ' 0\\n'
   .. index .. ' ' .. #value .. '\\n' .. value)
+expireTogether(chunksKey, resultsKey)
+expireIfEnded()
 return 'cancelled'
 `,
 })

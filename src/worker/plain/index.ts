@@ -105,7 +105,7 @@ class PlainWorker implements RunningPlainWorker {
     }
     this.#store = new PlainStore(open('commands', 5000), options)
     this.#blocking = new PlainStore(open('blocking', blockMs + 3000), options)
-    this.#subscriber = options.channel === undefined ? undefined : open('channel', 0)
+    this.#subscriber = options.channel === undefined ? undefined : open('channel', 15_000)
     const onError = (error: unknown) => {
       options.log.warn(`heartbeat failed: ${messageOf(error)}`)
     }
@@ -169,6 +169,8 @@ class PlainWorker implements RunningPlainWorker {
   async #beat(): Promise<void> {
     // A worker that was declared dead by mistake holds nothing any more; its late commits are refused by its claims.
     if ((await this.#store.heartbeat(this.id, this.#leaseMs, this.#options.threads)) === 'unknown') await this.#register()
+    // A subscription waits without a command under way: only a question shows that the connection is half-open.
+    this.#subscriber?.ping().catch(() => undefined)
     for (const [claim, since] of this.#former) {
       await this.#store.giveBack(claim, [...this.#running].filter(running => running.claim === claim).map(({ element }) => element))
       // A blocked BLMOVE of a broken connection can deliver until it times out.

@@ -12,9 +12,17 @@ describe('countWords', () => {
     ['nothing in an empty text', '', {}],
     ['nothing where there are no letters', '12 + 34 = 46 — …', {}],
     ['words without regard to case', 'The mill, the MILL', { the: 2, mill: 2 }],
-    ['apostrophes and hyphens inside of words only', "don't ’tis co-operate- 'quoted'", { "don't": 1, tis: 1, 'co-operate': 1, quoted: 1 }],
+    [
+      'apostrophes and hyphens inside of words only',
+      "don't ’tis co-operate- 'quoted'",
+      { "don't": 1, tis: 1, 'co-operate': 1, quoted: 1 },
+    ],
     ['letters of every script', 'Mühle мельница 水車 Mühle', { mühle: 2, мельница: 1, 水車: 1 }],
-    ['words that are names of object members', 'constructor __proto__ toString', { constructor: 1, proto: 1, tostring: 1 }],
+    [
+      'words that are names of object members',
+      'constructor __proto__ toString',
+      { constructor: 1, proto: 1, tostring: 1 },
+    ],
   ])('counts %s', (_what, text, counts) => {
     expect(Object.fromEntries(countWords(text))).toEqual(counts)
   })

@@ -17,11 +17,31 @@ const view: ProgressView = {
 
 describe('progress as text', () => {
   test.each<[what: string, change: Partial<ProgressView>, line: string]>([
-    ['share, count, rate, flight, failures and end', {}, 'primes: 62 %, 248/400, 390/s, 8 in flight, 0 failed, 389 ms left'],
-    ['no share and no end while the total is unknown', { total: undefined, remainingMs: undefined }, 'primes: 248 done, 390/s, 8 in flight, 0 failed'],
-    ['no rate and no end while it is too early to say', { perSecond: undefined, remainingMs: undefined }, 'primes: 62 %, 248/400, 8 in flight, 0 failed'],
-    ['what the job waits for instead of an end', { waitingFor: 'no worker knows this task', perSecond: 0 }, 'primes: 62 %, 248/400, 0.0/s, 8 in flight, 0 failed, waits: no worker knows this task'],
-    ['100 % only when all is done', { done: 9_999, total: 10_000, failed: 3 }, 'primes: 99 %, 9,999/10,000, 390/s, 8 in flight, 3 failed, 389 ms left'],
+    [
+      'share, count, rate, flight, failures and end',
+      {},
+      'primes: 62 %, 248/400, 390/s, 8 in flight, 0 failed, 389 ms left',
+    ],
+    [
+      'no share and no end while the total is unknown',
+      { total: undefined, remainingMs: undefined },
+      'primes: 248 done, 390/s, 8 in flight, 0 failed',
+    ],
+    [
+      'no rate and no end while it is too early to say',
+      { perSecond: undefined, remainingMs: undefined },
+      'primes: 62 %, 248/400, 8 in flight, 0 failed',
+    ],
+    [
+      'what the job waits for instead of an end',
+      { waitingFor: 'no worker knows this task', perSecond: 0 },
+      'primes: 62 %, 248/400, 0.0/s, 8 in flight, 0 failed, waits: no worker knows this task',
+    ],
+    [
+      '100 % only when all is done',
+      { done: 9_999, total: 10_000, failed: 3 },
+      'primes: 99 %, 9,999/10,000, 390/s, 8 in flight, 3 failed, 389 ms left',
+    ],
     ['no end once all is done', { done: 400, running: 0 }, 'primes: 100 %, 400/400, 390/s, 0 in flight, 0 failed'],
   ])('says %s', (_what, change, line) => {
     expect(progressLine({ ...view, ...change })).toBe(line)
@@ -92,7 +112,11 @@ describe('ProgressDisplay', () => {
       display.update(reading)
       vi.advanceTimersByTime(6_500)
       display.end()
-      expect(pipe.text().split('\n')).toEqual(Array(2).fill(expect.stringMatching(/^work: 50 %, 1\/2, /)).concat(''))
+      expect(pipe.text().split('\n')).toEqual(
+        Array(2)
+          .fill(expect.stringMatching(/^work: 50 %, 1\/2, /))
+          .concat(''),
+      )
       expect(pipe.text()).not.toContain('\u001B')
     } finally {
       vi.useRealTimers()

@@ -44,6 +44,8 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
   await scripts.release(part, { runs: [{ first: 3, count: 1 }], cursor: 1, accumulator: Buffer.from('sum') })
   await scripts.renewDriver([part.job], driverLeaseMs)
 
+  await scripts.cancelTask(part, 39, Buffer.from('cancelled'))
+
   // Split, carried over to a new claim, given back, retired.
   await lane.client.lpush(lane.claimKey('b'), chunkOf(part, { first: 90, count: 9 }))
   await scripts.split(part, 'b', { first: 90, attempt: 1, keep: 2 })

@@ -35,7 +35,10 @@ export interface LabJob {
 }
 
 /** What came of one task. */
-export type LabOutcome = { readonly value: unknown } | { readonly failure: FailureOutcome } | { readonly partial: unknown; readonly count: number }
+export type LabOutcome =
+  | { readonly value: unknown }
+  | { readonly failure: FailureOutcome }
+  | { readonly partial: unknown; readonly count: number }
 
 /** A Redis, workers in processes of their own, and jobs put straight into the lane. */
 export class Lab {
@@ -60,7 +63,14 @@ export class Lab {
   }
 
   async startWorker(options: Readonly<Record<string, unknown>> = {}): Promise<LabWorker> {
-    const settings = { tasks: tasksFile, redis: this.redis.url, namespace: this.namespace, threads: 1, leaseMs: 2000, ...options }
+    const settings = {
+      tasks: tasksFile,
+      redis: this.redis.url,
+      namespace: this.namespace,
+      threads: 1,
+      leaseMs: 2000,
+      ...options,
+    }
     const child = spawnNode([workerProcess, workerEntry, JSON.stringify(settings)])
     const [, id = '', hash = ''] = await child.waitForLine(/^ready (\w+) (\w+)$/)
     this.#hash = hash
@@ -73,7 +83,13 @@ export class Lab {
   async submit(
     task: string,
     inputs: readonly unknown[] | number,
-    { packs = 1, pace, shared, reducer = '', payload }: { packs?: number; pace?: number; shared?: unknown; reducer?: string; payload?: Buffer } = {},
+    {
+      packs = 1,
+      pace,
+      shared,
+      reducer = '',
+      payload,
+    }: { packs?: number; pace?: number; shared?: unknown; reducer?: string; payload?: Buffer } = {},
   ): Promise<LabJob> {
     const job = `j${randomName(4)}`
     const incarnation = randomName(4)
@@ -84,21 +100,55 @@ export class Lab {
     const elements: Buffer[] = []
     for (let first = 0; first < count; first += size) {
       const own = isRange ? encodeRangePayload({ start: 0, step: 1 }) : encodeBatch(inputs.slice(first, first + size))
-      const header = { job, incarnation, first, count: Math.min(size, count - first), base: first, attempt: 1, deaths: 0, kind: isRange ? 'range' : 'pack', flags, task } as const
+      const header = {
+        job,
+        incarnation,
+        first,
+        count: Math.min(size, count - first),
+        base: first,
+        attempt: 1,
+        deaths: 0,
+        kind: isRange ? 'range' : 'pack',
+        flags,
+        task,
+      } as const
       elements.push(encodeChunk(header, payload ?? own))
     }
     const create = {
-      task, hash: this.#hash, kind: isRange ? 'range' : 'list', start: 0, step: 1, total: count, priority: 0,
-      detached: false, reducer, shared: shared !== undefined, keepMs: 60_000,
+      task,
+      hash: this.#hash,
+      kind: isRange ? 'range' : 'list',
+      start: 0,
+      step: 1,
+      total: count,
+      priority: 0,
+      detached: false,
+      reducer,
+      shared: shared !== undefined,
+      keepMs: 60_000,
     } as const
     const part = { job, incarnation, hash: this.#hash, collector: 'lab' }
     // With a pace the first claim takes many tasks; without, one.
     if (pace !== undefined) {
-      await this.store.submit(part, { from: 0, to: 0, complete: false, skipped: 0, elements: [], driverLeaseMs: 60_000, create })
+      await this.store.submit(part, {
+        from: 0,
+        to: 0,
+        complete: false,
+        skipped: 0,
+        elements: [],
+        driverLeaseMs: 60_000,
+        create,
+      })
       await this.client.hset(partKeys(this.store.lane, job).part, 'pace', pace)
     }
     const reply = await this.store.submit(part, {
-      from: 0, to: count, complete: true, skipped: 0, elements, driverLeaseMs: 60_000, create,
+      from: 0,
+      to: count,
+      complete: true,
+      skipped: 0,
+      elements,
+      driverLeaseMs: 60_000,
+      create,
       ...(shared === undefined ? {} : { shared: encodeValue(shared) }),
     })
     if (reply.word !== 'submitted') throw new Error(`submit replied ${reply.word}`)
@@ -107,7 +157,10 @@ export class Lab {
 
   /** Waits until every task is settled, and gives what came of each by index. A partial stands at its first index. */
   async outcomes({ job, count }: LabJob, timeoutMs = 15_000): Promise<LabOutcome[]> {
-    await until(async () => ((await this.store.readCounters(job))?.settled ?? 0) >= count, { what: `all ${count} tasks of ${job} are settled`, timeoutMs })
+    await until(async () => ((await this.store.readCounters(job))?.settled ?? 0) >= count, {
+      what: `all ${count} tasks of ${job} are settled`,
+      timeoutMs,
+    })
     const counters = await this.store.readCounters(job)
     if (counters?.settled !== count) throw new Error(`${String(counters?.settled)} settled of ${count}`)
     const outcomes: LabOutcome[] = []

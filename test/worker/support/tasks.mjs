@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pbkdf2Sync } from 'node:crypto'
 import { appendFileSync } from 'node:fs'
 import { reducer, task } from 'millrace'
 
@@ -69,7 +70,10 @@ export const exits = task('exits', (x, ctx) => {
   return x
 })
 export const throwsLater = task('throwsLater', async x => {
-  if (x === 2) setTimeout(() => { throw new Error('thrown in a callback') }, 5)
+  if (x === 2)
+    setTimeout(() => {
+      throw new Error('thrown in a callback')
+    }, 5)
   await sleep(40)
   return x
 })
@@ -84,6 +88,8 @@ export const eats = task('eats', x => {
   for (;;) all.push(new Array(1000).fill({ x }))
 })
 export const scaled = task('scaled', (x, ctx) => x * ctx.shared.factor)
+/** Runs in native code, which nothing can stop. */
+export const stuck = task('stuck', () => pbkdf2Sync('a', 'b', 1e9, 64, 'sha512').length, { timeoutMs: 300 })
 let setting = 'unset'
 export const configure = task('configure', value => {
   setting = value

@@ -9,5 +9,7 @@ try {
   console.log('closed')
 } catch (error) {
   console.log(`failed ${error.code} ${error.stack}`)
-  process.exit(1)
+  // An exit would wait for a thread that can't be stopped.
+  process.exitCode = 1
+  if (error.code === 'WORKER_ENDED') setTimeout(() => process.kill(process.pid, 'SIGKILL'), 50)
 }

@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ResolvedTaskOptions } from '../code/task.ts'
+import { decodeChunk } from '../protocol/chunk.ts'
+import type { Chunk } from '../protocol/chunk.ts'
+import { jitteredBackoffMs } from '../runtime/backoff.ts'
+import type { Log } from '../runtime/log.ts'
+import type { LaneStore } from '../store/lane-store.ts'
+import { chargedTasks, judgeChunk } from './thread-death.ts'
+import type { Charged } from './thread-death.ts'
+import type { ThreadExit, ThreadHandle } from './thread-handle.ts'
+
+export interface UndertakerOptions {
+  readonly stores: readonly LaneStore[]
+  readonly hash: string
+  /** The process, as `host:pid`. */
+  readonly label: string
+  readonly maxDeaths: number
+  readonly limitsOf: (task: string) => ResolvedTaskOptions | undefined
+  /** What is left in the claim is to be handed back. */
+  readonly abandon: (claim: string, lane: number) => void
+  readonly log: Log
+}
+
+/** Sees to the claims of threads that have ended: settles the tasks that are charged with it, and has the rest handed back. */
+export class Undertaker {
+  readonly #options: UndertakerOptions
+  readonly #dying = new Set<string>()
+
+  constructor(options: UndertakerOptions) {
+    this.#options = options
+  }
+
+  /** Whether the claim is one of a thread that ended, and not dealt with yet. */
+  isDying(claim: string): boolean {
+    return this.#dying.has(claim)
+  }
+
+  /** Deals with what a thread held when it ended; `exit` is undefined for one that can't be ended. */
+  async bury(thread: ThreadHandle, exit: ThreadExit | undefined): Promise<void> {
+    const claims = [...thread.claims]
+    thread.claims.clear()
+    for (const [claim] of claims) this.#dying.add(claim)
+    const { verdict } = thread
+    const charged = thread.drained ? [] : chargedTasks(thread.board, verdict)
+    const evidence = this.#evidence(thread, exit)
+    if (!thread.drained && verdict?.kind !== 'drain') this.#options.log.warn(evidence.join('; '))
+    for (const [claim, lane] of claims) {
+      if (charged.length > 0)
+        await this.#charge(claim, lane, charged, evidence, `${this.#options.label}/${thread.number}`)
+      this.#options.abandon(claim, lane)
+      this.#dying.delete(claim)
+    }
+  }
+
+  async #charge(
+    claim: string,
+    lane: number,
+    charged: readonly Charged[],
+    evidence: readonly string[],
+    worker: string,
+  ): Promise<void> {
+    const { stores, hash, maxDeaths, limitsOf, log } = this.#options
+    const store = stores[lane]!
+    const context = { maxDeaths, worker, evidence, limitsOf }
+    for (let attempt = 1; attempt <= 20; attempt++) {
+      try {
+        for (const chunk of decodeWhatIsOne(await store.readClaim(claim))) {
+          const verdict = judgeChunk(chunk, charged, context)
+          if (verdict === undefined) continue
+          const { commit, quarantined } = verdict
+          const { word } = await store.settle({ ...commit.part, hash }, claim, { ...commit, paceNs: 0 })
+          if (word !== 'committed') continue
+          for (const { index, element } of quarantined) {
+            await store.noteQuarantine(commit.part.job, index, evidence.join('\n'), element)
+          }
+        }
+        return
+      } catch (error) {
+        log.warn(`settling what a thread held when it ended failed and is tried again: ${(error as Error).message}`)
+        await sleep(jitteredBackoffMs(attempt, { firstMs: 50, mostMs: 2000 }))
+      }
+    }
+  }
+
+  #evidence(thread: ThreadHandle, exit: ThreadExit | undefined): string[] {
+    const { label } = this.#options
+    const name = `thread ${label}/${thread.number}`
+    const { verdict } = thread
+    const error = exit?.error
+    const how =
+      verdict === undefined
+        ? `${name} ended with exit code ${exit?.code ?? 'unknown'}${error === undefined ? '' : `: ${error.name}: ${error.message}`}`
+        : `${name} was ended: ${verdict.kind === 'cancel' ? 'its task was cancelled and went on' : 'its task was over its time limit'}`
+    const megabytes = Math.round(process.memoryUsage.rss() / 1024 / 1024)
+    const stack =
+      error?.stack
+        ?.split('\n')
+        .slice(1, 6)
+        .map(line => line.trim()) ?? []
+    const shown = thread.board.shownChunk()
+    const ran = shown === undefined ? [] : [`it ran the chunk ${shown.line}`]
+    return [
+      how,
+      ...stack,
+      ...ran,
+      `the process had ${megabytes} MB of memory`,
+      ...thread.lastLines.map(line => `log: ${line}`),
+    ]
+  }
+}
+
+function decodeWhatIsOne(elements: readonly Buffer[]): Chunk[] {
+  return elements.flatMap(element => {
+    try {
+      return [decodeChunk(element)]
+    } catch {
+      return []
+    }
+  })
+}
