@@ -108,15 +108,24 @@ describe('a worker', () => {
   })
 
   it('lets other threads have the tail of a chunk that turns out slow', async () => {
-    // The pace says that all of it is a millisecond of work, so that one claim takes everything.
+    // The pace says that all of it is 12 µs of work, so that one claim takes everything.
     const workers = await lab.values(
       await lab.submit(
         'spins',
         Array.from({ length: 12 }, () => 100),
-        { pace: 100_000 },
+        { pace: 1000 },
       ),
     )
     expect(new Set(workers).size).toBe(2)
+  })
+
+  it('hands back the tail of such a chunk while the slow task still runs', async () => {
+    const job = await lab.submit('spins', [4000, ...Array.from({ length: 11 }, () => 5)], { pace: 1000 })
+    await until(async () => (await lab.store.readCounters(job.job))?.settled === 11, {
+      what: 'all but the slow task are settled',
+      timeoutMs: 2000,
+    })
+    await lab.values(job)
   })
 
   it('leaves no claim behind that holds something', async () => {
