@@ -94,7 +94,7 @@ export class Assembler {
     this.#coverage.add(run.first, end)
     if (run.bytes !== undefined) this.#secured.add(run.first, end)
     this.#heldBytes += run.bytes?.length ?? 0
-    const lastFrom = fresh.at(-1)![0]
+    const lastFrom = fresh[fresh.length - 1]![0]
     for (const [from, to] of fresh) this.#hold({ first: from, count: to - from, run, last: from === lastFrom })
     return 'new'
   }

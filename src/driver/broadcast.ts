@@ -20,7 +20,9 @@ export async function broadcast(
   const deadline = performance.now() + request.timeoutMs
   const hash = await findHash(context, request.task)
   const workers = (await link.fleet.read()).filter(worker => worker.hash === hash)
-  const expected = workers.flatMap(worker => Array.from({ length: worker.threads }, (_, thread) => ({ worker, thread })))
+  const expected = workers.flatMap(worker =>
+    Array.from({ length: worker.threads }, (_, thread) => ({ worker, thread })),
+  )
   const id = randomName()
   const key = broadcastKey(link.store.lane, id)
   const signal = new Signal()
@@ -32,7 +34,16 @@ export async function broadcast(
     if (expected.length > 0) {
       const deadlineMs = Math.max(1, Math.ceil(deadline - performance.now()))
       const { task, input } = request
-      await link.store.publishControl({ type: 'broadcast', id, hash, lane: link.store.lane.lane, deadlineMs, replyChannel: link.channel, task, input })
+      await link.store.publishControl({
+        type: 'broadcast',
+        id,
+        hash,
+        lane: link.store.lane.lane,
+        deadlineMs,
+        replyChannel: link.channel,
+        task,
+        input,
+      })
     }
     while (answers.size < expected.length && performance.now() < deadline) {
       await signal.wait(Math.max(1, Math.min(lookMs, deadline - performance.now())))
@@ -42,15 +53,31 @@ export async function broadcast(
     stopListening()
     link.client.unlink(key).catch(() => undefined)
   }
-  return expected.map(({ worker, thread }) => answerOf(worker, thread, answers.get(`${worker.id}/${thread}`), request.timeoutMs))
+  return expected.map(({ worker, thread }) =>
+    answerOf(worker, thread, answers.get(`${worker.id}/${thread}`), request.timeoutMs),
+  )
 }
 
-function answerOf(worker: WorkerView, thread: number, bytes: Buffer | undefined, timeoutMs: number): BroadcastAnswer<unknown> {
+function answerOf(
+  worker: WorkerView,
+  thread: number,
+  bytes: Buffer | undefined,
+  timeoutMs: number,
+): BroadcastAnswer<unknown> {
   const who = { worker: `${worker.host}:${worker.pid}`, thread }
   if (bytes === undefined) {
-    return { ...who, error: new BroadcastTimeoutError(`Thread ${thread} of the worker ${who.worker} did not answer the broadcast within ${timeoutMs} ms: it is busy, or has gone.`) }
+    return {
+      ...who,
+      error: new BroadcastTimeoutError(
+        `Thread ${thread} of the worker ${who.worker} did not answer the broadcast within ${timeoutMs} ms: it is busy, or has gone.`,
+      ),
+    }
   }
   const answer = decodeValue(bytes)
-  if (typeof answer === 'object' && answer !== null && 'error' in answer) return { ...who, error: reviveFailure(answer.error) }
-  return { ...who, value: typeof answer === 'object' && answer !== null && 'value' in answer ? answer.value : undefined }
+  if (typeof answer === 'object' && answer !== null && 'error' in answer)
+    return { ...who, error: reviveFailure(answer.error) }
+  return {
+    ...who,
+    value: typeof answer === 'object' && answer !== null && 'value' in answer ? answer.value : undefined,
+  }
 }

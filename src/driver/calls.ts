@@ -82,7 +82,9 @@ class CallBatch {
       inputs: inputSource(this.#inputs),
       reducer: () => '',
     })
-    void this.#collect()
+    this.#collect().catch((error: unknown) => {
+      for (const call of this.#calls) call?.reject(error as Error)
+    })
   }
 
   add(input: unknown): CallHandle {
@@ -96,9 +98,10 @@ class CallBatch {
     return new CallHandle(`${this.id}/${index}`, result, () => this.#cancel(index))
   }
 
+  /** @throws what the calls that have no outcome yet are to be rejected with. */
   async #collect(): Promise<void> {
+    const job = await this.opening.opened
     try {
-      const job = await this.opening.opened
       job.consume({ stream: false, ordered: false })
       for (let piece = await job.next(); piece !== undefined; piece = await job.next()) {
         // The id of a named call is free again before its result shows.
@@ -108,8 +111,8 @@ class CallBatch {
       }
       await job.finish()
     } catch (error) {
-      await this.opening.job?.endWith(error)
-      for (const call of this.#calls) call?.reject(error as Error)
+      await job.endWith(error)
+      throw error
     }
   }
 
@@ -141,7 +144,10 @@ class CallBatch {
       return
     }
     const job = await this.opening.opened
-    await job.cancelTask(index, encodeOutcome({ code: 'TASK_CANCELLED', attempt: 1, worker: '', error: describeFailure(error) }))
+    await job.cancelTask(
+      index,
+      encodeOutcome({ code: 'TASK_CANCELLED', attempt: 1, worker: '', error: describeFailure(error) }),
+    )
   }
 }
 

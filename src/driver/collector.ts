@@ -36,7 +36,7 @@ export class Collector {
   /** Tasks that are settled and will never arrive here: a former driver released their results out of order. */
   #released: number
   #timer: NodeJS.Timeout | undefined
-  #scanning: Promise<void> | undefined
+  #scanning = false
   #stopped = false
   #valueBytes = 0
   #valueTasks = 0
@@ -75,16 +75,19 @@ export class Collector {
     if (this.lacking <= 0 || this.#timer !== undefined || this.#stopped) return
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      if (this.lacking > 0) void this.scan()
+      if (this.lacking > 0) this.scan()
     }, patienceMs)
   }
 
-  /** Finds what is in the Hash and has not arrived. Rejects never: what fails now is found by the next look. */
-  scan(): Promise<void> {
-    this.#scanning ??= this.#scan().finally(() => {
-      this.#scanning = undefined
-    })
-    return this.#scanning
+  /** Finds what is in the Hash and has not arrived. */
+  scan(): void {
+    if (this.#scanning) return
+    this.#scanning = true
+    const done = () => {
+      this.#scanning = false
+    }
+    // When the connection breaks, or Redis is loading, the reconnect or the next poll looks again.
+    this.#scan().then(done, done)
   }
 
   /** A new incarnation: counts begin anew. */
@@ -127,31 +130,35 @@ export class Collector {
       if (run.bytes !== undefined || bytes > readAhead.bytes || wanted.length >= readAhead.runs) break
       if (run !== wanted.at(-1) && !this.#read.has(run)) wanted.push(run)
     }
-    const values = await store.readResults(part.job, wanted.map(run => String(run.first)))
+    const values = await store.readResults(
+      part.job,
+      wanted.map(run => String(run.first)),
+    )
     for (const [i, run] of wanted.entries()) this.#read.set(run, bytesOfValue(run, values[i] ?? null))
   }
 
   async #scan(): Promise<void> {
     const { store, part } = this.#host
     const { incarnation } = part
-    try {
-      // Read before the Hash: whatever is settled by then is in it.
-      const before = await store.readCounters(part.job)
-      if (before?.incarnation !== incarnation) {
-        if (!this.#stopped) this.#host.lost()
-        return
-      }
-      let cursor = '0'
-      do {
-        const page = await store.scanResults(part.job, cursor)
-        if (this.#stopped || part.incarnation !== incarnation) return
-        for (const run of page.runs) this.#take({ ...run, bytes: undefined })
-        cursor = page.cursor
-      } while (cursor !== '0')
-      if (before.settled - this.#released - this.#host.assembler.arrived > 0) this.#host.lost()
-    } catch {
-      // The connection broke, or Redis is loading: the next poll, or the reconnect, looks again.
+    // Read before the Hash: whatever is settled by then is in it.
+    const before = await store.readCounters(part.job)
+    if (this.#isStale(incarnation)) return
+    if (before?.incarnation !== incarnation) {
+      this.#host.lost()
+      return
     }
+    let cursor = '0'
+    do {
+      const page = await store.scanResults(part.job, cursor)
+      if (this.#isStale(incarnation)) return
+      for (const run of page.runs) this.#take({ ...run, bytes: undefined })
+      cursor = page.cursor
+    } while (cursor !== '0')
+    if (before.settled - this.#released - this.#host.assembler.arrived > 0) this.#host.lost()
+  }
+
+  #isStale(incarnation: string): boolean {
+    return this.#stopped || this.#host.part.incarnation !== incarnation
   }
 
   #take(run: Arrival): void {

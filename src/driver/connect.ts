@@ -59,9 +59,12 @@ function resolveOptions(options: ConnectOptions): ResolvedConnectOptions {
     throw new UsageError(`threads can't be ${threads}: give a whole number from 0 to 1024.`)
   }
   if (threads > 0 && tasks === undefined) {
-    throw new UsageError('A local worker needs to know what to run: give connect() the tasks option, the path or URL of your task module, or threads: 0.')
+    throw new UsageError(
+      'A local worker needs to know what to run: give connect() the tasks option, the path or URL of your task module, or threads: 0.',
+    )
   }
-  if (!(connectTimeoutMs > 0 && connectTimeoutMs < 2 ** 31)) throw new UsageError(`connectTimeoutMs can't be ${connectTimeoutMs}: give milliseconds.`)
+  if (!(connectTimeoutMs > 0 && connectTimeoutMs < 2 ** 31))
+    throw new UsageError(`connectTimeoutMs can't be ${connectTimeoutMs}: give milliseconds.`)
   const lane = { namespace: checkName('namespace', namespace), queue: checkName('queue', queue), lane: 0 }
   return { redis, tasks, threads, lane, connectTimeoutMs }
 }
@@ -78,7 +81,14 @@ async function open(options: ResolvedConnectOptions, ends: (() => Promise<void>)
     await reach(link, target, options.connectTimeoutMs)
     const bundle = await bundling
     if (threads > 0 && bundle !== undefined) {
-      const start = { target: portableTarget(target), namespace: lane.namespace, queue: lane.queue, lanes: 1, threads, tasks: pathToFileURL(bundle.file).href }
+      const start = {
+        target: portableTarget(target),
+        namespace: lane.namespace,
+        queue: lane.queue,
+        lanes: 1,
+        threads,
+        tasks: pathToFileURL(bundle.file).href,
+      }
       const worker = new LocalWorker(start, error => {
         for (const job of link.jobs) job.fail(error)
       })

@@ -10,7 +10,8 @@ import type { Settled } from './types.ts'
 /** The results of a piece, in order. @throws {MalformedDataError} when they are not as many as it says. */
 export function valuesOf(piece: ReadPiece): unknown[] {
   const values = decodeBatch(piece.bytes)
-  if (values.length !== piece.run.count) throw new MalformedDataError(`The results from index ${piece.run.first} on are not as many as they should be.`)
+  if (values.length !== piece.run.count)
+    throw new MalformedDataError(`The results from index ${piece.run.first} on are not as many as they should be.`)
   const skip = piece.first - piece.run.first
   return skip === 0 && piece.count === values.length ? values : values.slice(skip, skip + piece.count)
 }
@@ -53,7 +54,11 @@ export async function gatherSettled(job: DrivenJob, submittedAt: SubmittedAt): P
 /** A fold from the left, from `initial` or from where a former driver came to. */
 export async function reduceAll(
   job: DrivenJob,
-  fold: { readonly fn: (accumulator: unknown, value: unknown) => unknown; readonly reducer: string; readonly initial: unknown },
+  fold: {
+    readonly fn: (accumulator: unknown, value: unknown) => unknown
+    readonly reducer: string
+    readonly initial: unknown
+  },
   submittedAt: SubmittedAt,
 ): Promise<unknown> {
   if (job.part.fields.reducer !== fold.reducer && job.part.fields.reducer !== '') refuseReduced(job)

@@ -116,7 +116,7 @@ export class DrivenJob {
     })
     if (this.record !== undefined) {
       this.collector.expect(this.record.settled)
-      void this.collector.scan()
+      this.collector.scan()
       if (this.submitter.completed) this.progressed()
     }
   }
@@ -153,7 +153,7 @@ export class DrivenJob {
   abort(error: unknown): void {
     if (this.#over) return
     this.fail(error)
-    void this.#takeOut()
+    this.#dropAndTell().catch(leaveToExpire)
   }
 
   async cancel(error: Error = jobCancelled(this.id)): Promise<void> {
@@ -184,7 +184,11 @@ export class DrivenJob {
   async close(): Promise<void> {
     if (this.#over) return
     const stays = this.named || this.part.fields.detached || this.record !== undefined
-    this.fail(new ConnectionClosedError(`The connection was closed before the job ${this.id} had ended.${stays ? ' It can be attached to.' : ''}`))
+    this.fail(
+      new ConnectionClosedError(
+        `The connection was closed before the job ${this.id} had ended.${stays ? ' It can be attached to.' : ''}`,
+      ),
+    )
     if (!stays) await this.#takeOut()
   }
 
@@ -205,15 +209,15 @@ export class DrivenJob {
     for (const listener of this.#endListeners.splice(0)) listener()
   }
 
-  async #takeOut(): Promise<void> {
+  #takeOut(): Promise<void> {
+    return this.#dropAndTell().catch(leaveToExpire)
+  }
+
+  /** Removes the part, and has what runs of it stopped. The call that creates it may be under way: then it comes first. */
+  async #dropAndTell(): Promise<void> {
     const { job, incarnation } = this.part
-    try {
-      // The creating call may be under way, so there is nothing to know of its outcome here: dropping what is not there is harmless.
-      await this.store.drop(this.part)
-      await this.store.publishControl({ type: 'cancel', job, incarnation, index: undefined })
-    } catch {
-      // Its lease lapses, and what is left expires.
-    }
+    await this.store.drop(this.part)
+    await this.store.publishControl({ type: 'cancel', job, incarnation, index: undefined })
   }
 
   // Consuming ---------------------------------------------------------------------------------------------------------
@@ -250,7 +254,8 @@ export class DrivenJob {
   /** The consumer has used the piece, and everything before it when it goes in order. */
   used(piece: Piece, ordered: boolean): void {
     this.#handed += piece.count
-    if (this.#streams) this.releaser.add(piece.last ? piece.run : undefined, ordered ? piece.first + piece.count : undefined)
+    if (this.#streams)
+      this.releaser.add(piece.last ? piece.run : undefined, ordered ? piece.first + piece.count : undefined)
     this.#feeder?.nudge()
   }
 
@@ -373,7 +378,7 @@ export class DrivenJob {
 
   /** Compares what Redis has with what it must have, and acts on the difference. */
   reconcile(): void {
-    void this.#reconcile().catch(() => {
+    this.#reconcile().catch(() => {
       // The connection is down again: the next poll, or the reconnect, looks again.
     })
   }
@@ -387,20 +392,24 @@ export class DrivenJob {
   recover(): void {
     if (this.#recovering || this.#over) return
     this.#recovering = true
-    void this.#recover().finally(() => {
-      this.#recovering = false
-    })
+    this.#recover().then(
+      () => {
+        this.#recovering = false
+      },
+      (error: unknown) => {
+        this.fail(error)
+      },
+    )
   }
 
   async #reconcile(): Promise<void> {
     const { acknowledged, completed, created } = this.submitter
     const { incarnation, collector } = this.part
-    if (this.#over || this.#recovering || !created) return
+    if (!created || !this.#isSteady(incarnation)) return
     const stand = await this.store.readCounters(this.id)
-    if (this.#over || this.#recovering || this.part.incarnation !== incarnation) return
+    if (!this.#isSteady(incarnation)) return
     const sound =
-      stand !== undefined &&
-      stand.incarnation === incarnation &&
+      stand?.incarnation === incarnation &&
       stand.collector === collector &&
       stand.state === 'open' &&
       stand.submitted >= acknowledged &&
@@ -413,16 +422,20 @@ export class DrivenJob {
     this.collector.expect(stand.settled)
   }
 
+  /** Whether the job goes on in this incarnation, and nothing is being repaired. */
+  #isSteady(incarnation: string): boolean {
+    return !this.#over && !this.#recovering && this.part.incarnation === incarnation
+  }
+
   /** Nothing is under way. Finds out how the part stands, repairs it, and lets the submitter go on. */
   async #recover(): Promise<void> {
-    for (let attempt = 1; !this.#over; attempt++) {
+    for (let attempt = 1; !this.over; attempt++) {
       try {
         const stand = await this.store.readCounters(this.id)
-        if (this.#over) return
         const step = this.#judge(stand)
         if (step instanceof Error) this.fail(step)
         else if (step === 'attach') await this.store.attach(this.id, this.part.collector, driverLeaseMs, this.part.hash)
-        else if (step === 'restart') await this.#dropToRestart()
+        else if (step === 'restart') await this.#dropAndTell()
         else {
           this.submitter.resume(step)
           this.collector.expect(step.created ? (stand?.settled ?? 0) : 0)
@@ -434,14 +447,10 @@ export class DrivenJob {
     }
   }
 
-  async #dropToRestart(): Promise<void> {
-    const { job, incarnation } = this.part
-    await this.store.drop(this.part)
-    await this.store.publishControl({ type: 'cancel', job, incarnation, index: undefined })
-  }
-
   /** What a part's stand calls for: an error ends the job. */
-  #judge(stand: PartCounters | undefined): Error | 'attach' | 'restart' | { submitted: number; complete: boolean; created: boolean } {
+  #judge(
+    stand: PartCounters | undefined,
+  ): Error | 'attach' | 'restart' | { submitted: number; complete: boolean; created: boolean } {
     const { created } = this.submitter
     const ended = stand?.state === 'cancelled'
     const isOurs = stand?.incarnation === this.part.incarnation
@@ -473,7 +482,10 @@ export class DrivenJob {
     const lost = this.assembler.coverage.gaps(0, sharedIsLost ? this.outbox.end : this.outbox.keptFrom)
     if (lost.length === 0) return undefined
     const tasks = lost.reduce((sum, [from, to]) => sum + to - from, 0)
-    return new TasksLostError(`Redis has lost ${tasks} tasks of the job ${this.id}, whose inputs this driver does not have. Run them again.`, { lost })
+    return new TasksLostError(
+      `Redis has lost ${tasks} tasks of the job ${this.id}, whose inputs this driver does not have. Run them again.`,
+      { lost },
+    )
   }
 }
 
@@ -496,6 +508,11 @@ class MillraceUnknownError extends Error {
 /** What the consumer of a cancelled job gets. `cause`: the signal's reason, where a signal did it. */
 export function jobCancelled(id: string, cause?: unknown): JobCancelledError {
   return new JobCancelledError(`The job ${id} was cancelled.`, { cause })
+}
+
+/** Redis can't be told: the job's lease lapses, and what is left of it expires. */
+function leaveToExpire(): void {
+  return undefined
 }
 
 function collectorReplaced(id: string): CollectorReplacedError {

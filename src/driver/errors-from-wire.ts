@@ -18,15 +18,30 @@ export class SubmittedAt {
 }
 
 /** The error of a task that has no result, with where it threw and where it was submitted. */
-export function taskError(bytes: Buffer, at: { readonly task: string; readonly jobId: string; readonly index: number; readonly submittedAt: SubmittedAt }): TaskError {
+export function taskError(
+  bytes: Buffer,
+  at: { readonly task: string; readonly jobId: string; readonly index: number; readonly submittedAt: SubmittedAt },
+): TaskError {
   const { code, attempt, worker, error, evidence = [] } = decodeOutcome(bytes)
   const cause = reviveFailure(error)
   const { task, jobId, index } = at
   const fields = { task, jobId, index, attempt, worker, cause }
   const made = make(code, cause.message, { ...fields, evidence })
-  const threw = (cause.stack ?? '').split('\n').filter(line => /^\s+at /.test(line)).join('\n')
-  const stack = [`${made.name}: ${made.message}`, threw, `    in task ${JSON.stringify(task)}, index ${index}, attempt ${attempt}, on ${worker}; submitted`, at.submittedAt.lines]
-  Object.defineProperty(made, 'stack', { value: stack.filter(line => line !== '').join('\n'), writable: true, configurable: true })
+  const threw = (cause.stack ?? '')
+    .split('\n')
+    .filter(line => /^\s+at /.test(line))
+    .join('\n')
+  const stack = [
+    `${made.name}: ${made.message}`,
+    threw,
+    `    in task ${JSON.stringify(task)}, index ${index}, attempt ${attempt}, on ${worker}; submitted`,
+    at.submittedAt.lines,
+  ]
+  Object.defineProperty(made, 'stack', {
+    value: stack.filter(line => line !== '').join('\n'),
+    writable: true,
+    configurable: true,
+  })
   return made
 }
 

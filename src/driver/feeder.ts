@@ -35,7 +35,12 @@ const mostUnsent = 64
 const mostRangeTasks = 32_768
 
 /** An empty feeder: what another driver submitted is all there will be. */
-export const nothingToFeed: Feeder = { ended: true, run: () => Promise.resolve(), nudge: () => undefined, stop: () => undefined }
+export const nothingToFeed: Feeder = {
+  ended: true,
+  run: () => Promise.resolve(),
+  nudge: () => undefined,
+  stop: () => undefined,
+}
 
 /** Packs inputs that are pulled from a source. */
 export class ListFeeder implements Feeder {
@@ -59,10 +64,13 @@ export class ListFeeder implements Feeder {
     this.#skip = 0
     while (!this.#stopped) {
       while (this.#mayPack()) {
-        const pack = new Pack(this.#host.outbox.end, Math.min(packTasks(this.#packs++, this.#host.paceNs()), this.#host.room()))
+        const pack = new Pack(
+          this.#host.outbox.end,
+          Math.min(packTasks(this.#packs++, this.#host.paceNs()), this.#host.room()),
+        )
         const filling = this.#source.fill(pack)
         if (filling !== undefined) await filling
-        if (this.#stopped) return
+        if (this.#isStopped()) return
         if (pack.inputs.length > 0) this.#host.outbox.push(pack.inputs.length, encodePack(pack))
         if (this.#source.ended) {
           this.ended = true
@@ -70,7 +78,8 @@ export class ListFeeder implements Feeder {
           return
         }
         // The first few packs go out at once; inputs that come slowly always do.
-        if (filling !== undefined || this.#host.outbox.unsentParcels >= Math.min(mostUnsent, 4 * this.#packs)) this.#host.send()
+        if (filling !== undefined || this.#host.outbox.unsentParcels >= Math.min(mostUnsent, 4 * this.#packs))
+          this.#host.send()
       }
       this.#host.send()
       await this.#signal.wait()
@@ -87,8 +96,12 @@ export class ListFeeder implements Feeder {
     this.#source.close()
   }
 
+  #isStopped(): boolean {
+    return this.#stopped
+  }
+
   #mayPack(): boolean {
-    return !this.#stopped && this.#host.outbox.unsentParcels < mostUnsent && this.#host.room() > 0
+    return !this.#isStopped() && this.#host.outbox.unsentParcels < mostUnsent && this.#host.room() > 0
   }
 }
 
@@ -149,5 +162,8 @@ function encodePack(pack: Pack): Buffer {
 function inputError(index: number, error: Error): Error {
   if (!(error instanceof UnencodableValueError)) return error
   const path = `$[${index}]${error.path.slice(1)}`
-  return new UnencodableValueError(`Input ${index} can't be sent to a worker: ${path}${error.message.slice(error.path.length)}`, { path, cause: error })
+  return new UnencodableValueError(
+    `Input ${index} can't be sent to a worker: ${path}${error.message.slice(error.path.length)}`,
+    { path, cause: error },
+  )
 }

@@ -18,7 +18,9 @@ export interface InputSource {
 
 /** The source of what a user gave to `map`. */
 export function inputSource(inputs: Inputs<unknown>): InputSource {
-  return Symbol.iterator in inputs ? new SyncSource(inputs[Symbol.iterator]()) : new AsyncSource(inputs[Symbol.asyncIterator]())
+  return Symbol.iterator in inputs
+    ? new SyncSource(inputs[Symbol.iterator]())
+    : new AsyncSource(inputs[Symbol.asyncIterator]())
 }
 
 /** Nothing held over: an input may be undefined itself. */

@@ -13,10 +13,11 @@ export function onInterrupt(busy: () => boolean, close: () => Promise<void>): ()
     process.off('SIGINT', listener)
     process.on('SIGINT', branded('closing', exit))
     setTimeout(exit, closeWithinMs).unref()
-    void close().finally(() => {
-      // Of several connections the last one to close exits.
+    // Of several connections the last one to close exits.
+    const closed = () => {
       if (!isOpen()) exit()
-    })
+    }
+    close().then(closed, closed)
   })
   process.on('SIGINT', listener)
   return () => {

@@ -16,8 +16,9 @@ abstract class Iteration<T> implements AsyncIterator<T> {
   #at = 0
   #piece: ReadPiece | undefined
   #done = false
-  /** Calls of `next` that came before the one before them was answered: answered in order. */
+  /** The last of the calls of `next` that wait; they are answered one after the other. */
   #advancing: Promise<unknown> | undefined
+  #asked = 0
 
   constructor(opened: Promise<DrivenJob>, submittedAt: SubmittedAt, ordered: boolean) {
     this.#opened = opened
@@ -30,12 +31,10 @@ abstract class Iteration<T> implements AsyncIterator<T> {
 
   next(): Promise<IteratorResult<T>> {
     if (this.#at < this.#values.length && this.#advancing === undefined) return Promise.resolve(this.#give())
-    const before = this.#advancing ?? Promise.resolve()
-    const result = before.then(() => this.#next())
-    const settled = result.catch(() => undefined).then(() => {
-      if (this.#advancing === settled) this.#advancing = undefined
-    })
-    this.#advancing = settled
+    this.#asked++
+    const advance = () => this.#advance()
+    const result = this.#advancing === undefined ? advance() : this.#advancing.then(advance, advance)
+    this.#advancing = result
     return result
   }
 
@@ -46,6 +45,15 @@ abstract class Iteration<T> implements AsyncIterator<T> {
       await (this.#job ?? (await this.#opened)).cancel()
     }
     return { done: true, value: undefined }
+  }
+
+  async #advance(): Promise<IteratorResult<T>> {
+    try {
+      return await this.#next()
+    } finally {
+      // Before the answer is out, so that the next call finds the short way.
+      if (--this.#asked === 0) this.#advancing = undefined
+    }
   }
 
   async #next(): Promise<IteratorResult<T>> {

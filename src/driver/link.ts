@@ -41,6 +41,9 @@ export class Link implements JobHost {
   #dropped: Part[] = []
   #dropTimer: NodeJS.Timeout | undefined
   #lastError: Error | undefined
+  readonly #onError = (error: unknown) => {
+    this.#lastError = error instanceof Error ? error : undefined
+  }
   #wasReady = false
 
   constructor(target: RedisTarget, lane: Lane) {
@@ -50,9 +53,7 @@ export class Link implements JobHost {
     this.fleet = new Fleet(this.store)
     this.channel = collectorChannel(lane.namespace, lane.queue, this.token)
     this.#control = controlChannel(lane.namespace, lane.queue)
-    const onError = (error: unknown) => {
-      this.#lastError = error instanceof Error ? error : undefined
-    }
+    const onError = this.#onError
     this.client.on('error', onError)
     this.#subscriber.on('error', onError)
     this.client.on('ready', () => {
@@ -61,7 +62,7 @@ export class Link implements JobHost {
     })
     this.#subscriber.on('ready', () => {
       // The client subscribes again by itself; this one's reply says that it has, and only then a look sees all.
-      void this.#subscribe().then(() => {
+      this.#subscribe().then(() => {
         this.#reconcileAll()
       }, onError)
     })
@@ -114,7 +115,7 @@ export class Link implements JobHost {
   dropLater(part: Part): void {
     this.#dropped.push(part)
     this.#dropTimer ??= setTimeout(() => {
-      void this.#dropNow()
+      this.#dropNow().catch(this.#onError)
     }, dropDelayMs)
   }
 
@@ -163,7 +164,10 @@ export class Link implements JobHost {
     const leased = this.jobs.filter(job => job.leased)
     for (let from = 0; from < leased.length; from += renewAtOnce) {
       const some = leased.slice(from, from + renewAtOnce)
-      const known = await this.store.renewDriver(some.map(job => job.id), driverLeaseMs)
+      const known = await this.store.renewDriver(
+        some.map(job => job.id),
+        driverLeaseMs,
+      )
       if (known < some.length) for (const job of some) job.reconcile()
     }
   }

@@ -2,7 +2,8 @@ import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { MillraceError, TaskModuleError, WorkerStartError } from '../errors.ts'
+import { TaskModuleError, WorkerStartError } from '../errors.ts'
+import type { MillraceError } from '../errors.ts'
 import type { FromLocalWorker, StartLocalWorker } from '../protocol/local-worker.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 
@@ -52,7 +53,7 @@ export class LocalWorker {
     this.#stopping = true
     clearTimeout(this.#timer)
     const child = this.#child
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    if (child?.exitCode !== null || child.signalCode !== null) return
     const gone = new Promise<void>(resolve => child.once('exit', resolve))
     const killer = setTimeout(() => child.kill('SIGKILL'), stopWithinMs)
     if (child.connected) child.disconnect()
@@ -91,7 +92,10 @@ export class LocalWorker {
     child.once('exit', (code, signal) => {
       clearTimeout(hanging)
       if (this.#stopping) return
-      failure ??= { code: undefined, message: signal === null ? `it exited with code ${code}` : `it was ended by ${signal}` }
+      failure ??= {
+        code: undefined,
+        message: signal === null ? `it exited with code ${code}` : `it was ended by ${signal}`,
+      }
       if (performance.now() - startedAt > soundMs) this.#failures = 0
       this.#failures++
       // What the module is will not change by itself; and a first start is not to be waited for in vain.

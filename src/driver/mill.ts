@@ -17,7 +17,20 @@ import type { Link } from './link.ts'
 import { attachJob, openJob, Opening } from './opening.ts'
 import type { OpeningContext } from './opening.ts'
 import { isRange } from './range.ts'
-import type { BroadcastAnswer, DurabilityReport, Handle, InputArguments, Inputs, Job, MapOptions, Mill, SnapshotReport, SubmitOptions, UnorderedJob, WorkerView } from './types.ts'
+import type {
+  BroadcastAnswer,
+  DurabilityReport,
+  Handle,
+  InputArguments,
+  Inputs,
+  Job,
+  MapOptions,
+  Mill,
+  SnapshotReport,
+  SubmitOptions,
+  UnorderedJob,
+  WorkerView,
+} from './types.ts'
 
 /** What a connection is made of, besides its link. */
 export interface MillParts {
@@ -56,20 +69,25 @@ export class ConnectedMill implements Mill {
   }
 
   async run<I, O, S>(task: Task<I, O, S>, ...[input, options]: InputArguments<I, SubmitOptions>): Promise<O> {
-    return (await this.#call(task, input, options, this.run).result()) as O
+    return (await this.#call(task, input, options, 'run').result()) as O
   }
 
   submit<I, O, S>(task: Task<I, O, S>, ...[input, options]: InputArguments<I, SubmitOptions>): Handle<O> {
-    return this.#call(task, input, options, this.submit) as Handle<O>
+    return this.#call(task, input, options, 'submit') as Handle<O>
   }
 
-  map<I, O, S>(task: Task<I, O, S>, inputs: Inputs<I>, options: MapOptions<S> & { readonly ordered: false }): UnorderedJob<O>
+  map<I, O, S>(
+    task: Task<I, O, S>,
+    inputs: Inputs<I>,
+    options: MapOptions<S> & { readonly ordered: false },
+  ): UnorderedJob<O>
   map<I, O, S>(task: Task<I, O, S>, inputs: Inputs<I>, options?: MapOptions<S>): Job<O>
   map<I, O, S>(task: Task<I, O, S>, inputs: Inputs<I>, options: MapOptions<S> = {}): Job<O> | UnorderedJob<O> {
     this.#mustBeOpen()
     const name = nameOf(task)
     const { signal, ordered = true, detached = false, shared, keepMs = dayMs } = options
-    if (!(keepMs >= 1000 && keepMs <= 365 * dayMs)) throw new UsageError(`keepMs can't be ${keepMs}: give milliseconds, from a second to a year.`)
+    if (!(keepMs >= 1000 && keepMs <= 365 * dayMs))
+      throw new UsageError(`keepMs can't be ${keepMs}: give milliseconds, from a second to a year.`)
     const id = options.id === undefined ? randomName(10) : checkJobId(options.id)
     const choice: ReducerChoice = { name: '', open: true }
     const opening = openJob(this.#context, {
@@ -89,15 +107,22 @@ export class ConnectedMill implements Mill {
     this.#watch(opening)
     announce(id, name)
     cancelOn(signal, opening)
-    const parts = { opening, submittedAt: new SubmittedAt(this.map), fleet: this.#parts.link.fleet }
+    const parts = { opening, submittedAt: new SubmittedAt(entryOf('map')), fleet: this.#parts.link.fleet }
     return ordered ? new OrderedJob<O>(parts, choice) : new AsTheyComeJob<O>(parts, choice)
   }
 
-  async broadcast<I, O, S>(task: Task<I, O, S>, ...[input, options]: InputArguments<I, { readonly timeoutMs?: number }>): Promise<BroadcastAnswer<O>[]> {
+  async broadcast<I, O, S>(
+    task: Task<I, O, S>,
+    ...[input, options]: InputArguments<I, { readonly timeoutMs?: number }>
+  ): Promise<BroadcastAnswer<O>[]> {
     this.#mustBeOpen()
     const { timeoutMs = broadcastTimeoutMs } = options ?? {}
     if (!(timeoutMs > 0)) throw new UsageError(`timeoutMs can't be ${timeoutMs}: give milliseconds.`)
-    return (await broadcast(this.#context, { task: nameOf(task), input: encodeValue(input), timeoutMs })) as BroadcastAnswer<O>[]
+    return (await broadcast(this.#context, {
+      task: nameOf(task),
+      input: encodeValue(input),
+      timeoutMs,
+    })) as BroadcastAnswer<O>[]
   }
 
   attach(id: string): Promise<Job<unknown>>
@@ -105,7 +130,7 @@ export class ConnectedMill implements Mill {
   async attach<I, O, S>(id: string, task?: Task<I, O, S>): Promise<Job<O>> {
     this.#mustBeOpen()
     checkJobId(id)
-    const submittedAt = new SubmittedAt(this.attach)
+    const submittedAt = new SubmittedAt(entryOf('attach'))
     const job = await attachJob(this.#context, id, task === undefined ? undefined : nameOf(task))
     const opening = new Opening(id, () => Promise.resolve(job))
     await opening.opened
@@ -152,18 +177,29 @@ export class ConnectedMill implements Mill {
     for (const end of ends) await end()
   }
 
-  #call(task: Task<never, unknown, never> | Task<unknown, unknown, unknown>, input: unknown, options: SubmitOptions | undefined, entry: (...args: never[]) => unknown): CallHandle {
+  #call(
+    task: Task<never, unknown, never> | Task<unknown, unknown, unknown>,
+    input: unknown,
+    options: SubmitOptions | undefined,
+    entry: 'run' | 'submit',
+  ): CallHandle {
     this.#mustBeOpen()
     const { signal, id } = options ?? {}
-    const kind = { task: nameOf(task), priority: options === undefined ? 0 : priorityOf(options), id: id === undefined ? undefined : checkJobId(id) }
+    const kind = {
+      task: nameOf(task),
+      priority: options === undefined ? 0 : priorityOf(options),
+      id: id === undefined ? undefined : checkJobId(id),
+    }
     if (signal?.aborted === true) {
       const rejected = Promise.reject(jobCancelled(id ?? kind.task, signal.reason))
       rejected.catch(() => undefined)
       return new CallHandle(id ?? 'never', rejected, () => Promise.resolve())
     }
-    const handle = this.#calls.add(kind, input, entry)
+    const handle = this.#calls.add(kind, input, entryOf(entry))
     if (signal !== undefined) {
-      const onAbort = () => void handle.cancel()
+      const onAbort = () => {
+        handle.cancel().catch(ignore)
+      }
       signal.addEventListener('abort', onAbort, { once: true })
       const done = () => {
         signal.removeEventListener('abort', onAbort)
@@ -186,19 +222,34 @@ export class ConnectedMill implements Mill {
   }
 }
 
+/** The public method where the user's trace begins. */
+function entryOf(name: 'run' | 'submit' | 'map' | 'attach'): (...args: never[]) => unknown {
+  return Reflect.get(ConnectedMill.prototype, name) as (...args: never[]) => unknown
+}
+
+/** The result says what became of it. */
+function ignore(): void {
+  return undefined
+}
+
 function closed(): ConnectionClosedError {
   return new ConnectionClosedError('The connection is closed: call connect() for another.')
 }
 
 function nameOf(task: unknown): string {
   if (isTask(task)) return task.name
-  throw new UsageError(`What was given is not a task (it is ${task === null ? 'null' : `of type ${typeof task}`}): pass what task() returned, as exported by your task module.`)
+  throw new UsageError(
+    `What was given is not a task (it is ${task === null ? 'null' : `of type ${typeof task}`}): pass what task() returned, as exported by your task module.`,
+  )
 }
 
 function checkInputs<I>(inputs: Inputs<I>): Inputs<I> {
   const given: unknown = inputs
-  if (typeof given === 'object' && given !== null && (Symbol.iterator in given || Symbol.asyncIterator in given)) return inputs
-  throw new UsageError(`The inputs of map() must be an array, an iterable, an async iterable or a range, not ${given === null ? 'null' : typeof given === 'string' ? 'a string' : `of type ${typeof given}`}.`)
+  if (typeof given === 'object' && given !== null && (Symbol.iterator in given || Symbol.asyncIterator in given))
+    return inputs
+  throw new UsageError(
+    `The inputs of map() must be an array, an iterable, an async iterable or a range, not ${given === null ? 'null' : typeof given === 'string' ? 'a string' : `of type ${typeof given}`}.`,
+  )
 }
 
 function priorityOf({ priority = 0 }: SubmitOptions): number {
@@ -208,7 +259,9 @@ function priorityOf({ priority = 0 }: SubmitOptions): number {
 
 function cancelOn(signal: AbortSignal | undefined, opening: Opening): void {
   if (signal === undefined) return
-  const onAbort = () => void opening.cancel(jobCancelled(opening.id, signal.reason))
+  const onAbort = () => {
+    opening.cancel(jobCancelled(opening.id, signal.reason)).catch(ignore)
+  }
   if (signal.aborted) {
     onAbort()
     return

@@ -93,7 +93,7 @@ export class Opening {
 
   #open(job: DrivenJob): DrivenJob {
     // Ended while the last step was under way: what that did is undone.
-    if (this.#ended !== undefined) void job.cancel(this.#ended)
+    if (this.#ended !== undefined) job.cancel(this.#ended).catch(() => undefined)
     this.#job = job
     return job
   }
@@ -116,14 +116,18 @@ export async function attachJob({ link }: OpeningContext, id: string, task: stri
   const found = await store.readPart(id)
   if (found === undefined || found.state === 'cancelled') throw notFound(id)
   if (task !== undefined && found.task !== task) {
-    throw new JobConflictError(`The job ${id} runs the task ${JSON.stringify(found.task)}, not ${JSON.stringify(task)}. Attach to it with that task.`)
+    throw new JobConflictError(
+      `The job ${id} runs the task ${JSON.stringify(found.task)}, not ${JSON.stringify(task)}. Attach to it with that task.`,
+    )
   }
   const record = await store.attach(id, token, driverLeaseMs, found.hash)
   if (record === undefined || record.state === 'cancelled') throw notFound(id)
   const part = new Part(id, token, record, { incarnation: record.incarnation })
   const job = new DrivenJob(link, { part, named: true, record })
   const rest = record.kind === 'range' && !record.complete
-  job.begin(rest ? new RangeFeeder(new Range(record.start, record.step, record.total), job, record.detached) : nothingToFeed)
+  job.begin(
+    rest ? new RangeFeeder(new Range(record.start, record.step, record.total), job, record.detached) : nothingToFeed,
+  )
   return job
 }
 
@@ -162,11 +166,17 @@ function fieldsOf(request: JobRequest, hash: string): PartFields {
   }
 }
 
-async function findExisting({ link }: OpeningContext, request: JobRequest, fields: PartFields): Promise<PartRecord | undefined> {
+async function findExisting(
+  { link }: OpeningContext,
+  request: JobRequest,
+  fields: PartFields,
+): Promise<PartRecord | undefined> {
   const { id } = request
   const found = await link.store.readPart(id)
   if (found === undefined || found.state === 'cancelled') return undefined
-  const differs = (['task', 'hash', 'kind', 'start', 'step', 'total'] as const).find(field => found[field] !== fields[field])
+  const differs = (['task', 'hash', 'kind', 'start', 'step', 'total'] as const).find(
+    field => found[field] !== fields[field],
+  )
   if (differs !== undefined) {
     const word = differs === 'hash' ? 'code' : differs
     throw new JobConflictError(
@@ -177,9 +187,17 @@ async function findExisting({ link }: OpeningContext, request: JobRequest, field
   return record?.state === 'cancelled' ? undefined : record
 }
 
-function drive({ link }: OpeningContext, request: JobRequest, fields: PartFields, record: PartRecord | undefined): DrivenJob {
+function drive(
+  { link }: OpeningContext,
+  request: JobRequest,
+  fields: PartFields,
+  record: PartRecord | undefined,
+): DrivenJob {
   const { id, named, inputs, shared } = request
-  const part = new Part(id, link.token, record ?? fields, { shared, ...(record === undefined ? {} : { incarnation: record.incarnation }) })
+  const part = new Part(id, link.token, record ?? fields, {
+    shared,
+    ...(record === undefined ? {} : { incarnation: record.incarnation }),
+  })
   const job = new DrivenJob(link, { part, named, record })
   if (record?.complete === true) {
     if (!(inputs instanceof Range)) inputs.close()
@@ -193,5 +211,7 @@ function drive({ link }: OpeningContext, request: JobRequest, fields: PartFields
 }
 
 function notFound(id: string): JobNotFoundError {
-  return new JobNotFoundError(`There is no job with the id ${id} in this queue: it never was, was cancelled, has been collected, or has expired.`)
+  return new JobNotFoundError(
+    `There is no job with the id ${id} in this queue: it never was, was cancelled, has been collected, or has expired.`,
+  )
 }

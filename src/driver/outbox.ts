@@ -111,7 +111,8 @@ export class Outbox {
     for (let at = this.#position(from); at < this.#parcels.length; at++) {
       const parcel = this.#parcels[at]!
       if (parcel.first >= to) break
-      if (parcel.payload !== undefined && coverage.covers(parcel.first, parcel.first + parcel.count)) this.#letGo(parcel)
+      if (parcel.payload !== undefined && coverage.covers(parcel.first, parcel.first + parcel.count))
+        this.#letGo(parcel)
     }
     this.#trim()
   }

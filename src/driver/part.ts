@@ -14,7 +14,12 @@ export class Part {
   fields: PartFields
   incarnation: string
 
-  constructor(job: string, collector: string, fields: PartFields, rest: { readonly shared?: Buffer | undefined; readonly incarnation?: string } = {}) {
+  constructor(
+    job: string,
+    collector: string,
+    fields: PartFields,
+    rest: { readonly shared?: Buffer | undefined; readonly incarnation?: string } = {},
+  ) {
     this.job = job
     this.collector = collector
     this.fields = fields

@@ -5,7 +5,13 @@ import type { Opening } from './opening.ts'
 import type { Progress, WorkerView } from './types.ts'
 
 /** How far a job is, from its record, and what it waits for. */
-export async function readProgress({ opening, fleet }: { readonly opening: Opening; readonly fleet: Fleet }): Promise<Progress> {
+export async function readProgress({
+  opening,
+  fleet,
+}: {
+  readonly opening: Opening
+  readonly fleet: Fleet
+}): Promise<Progress> {
   const { job } = opening
   if (job === undefined) return { ...nothing, waitingFor: opening.waitingFor ?? 'its driver to begin' }
   const stand = job.over ? undefined : await job.store.readCounters(job.id)
@@ -30,7 +36,14 @@ const nothing = { total: undefined, submitted: 0, waiting: 0, running: 0, delaye
 function ofTheDriver(job: DrivenJob): Progress {
   const arrived = job.assembler.arrived
   const waitingFor = job.over ? undefined : (job.submitter.waitingFor ?? 'its first inputs')
-  return { ...nothing, total: totalOf(job), submitted: job.submitter.acknowledged, done: arrived, collected: job.handed, waitingFor }
+  return {
+    ...nothing,
+    total: totalOf(job),
+    submitted: job.submitter.acknowledged,
+    done: arrived,
+    collected: job.handed,
+    waitingFor,
+  }
 }
 
 function totalOf(job: DrivenJob): number | undefined {

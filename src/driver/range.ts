@@ -33,17 +33,20 @@ export class Range implements Iterable<number> {
  * mill.map(square, range(1_000_000))
  * range(10, 0, -2) // 10, 8, 6, 4, 2
  */
-export function range(count: number): Range
-export function range(from: number, to: number, step?: number): Range
-export function range(first: number, to?: number, step?: number): Range {
-  const from = to === undefined ? 0 : first
-  const end = to ?? first
+export function range(countOrFrom: number, to?: number, step?: number): Range {
+  const from = to === undefined ? 0 : countOrFrom
+  const end = to ?? countOrFrom
   const by = step ?? (end < from ? -1 : 1)
-  if (![from, end, by].every(Number.isFinite)) throw new UsageError(`range(${[first, to, step].filter(n => n !== undefined).join(', ')}) is not made of finite numbers.`)
+  if (![from, end, by].every(Number.isFinite))
+    throw new UsageError(
+      `range(${[countOrFrom, to, step].filter(n => n !== undefined).join(', ')}) is not made of finite numbers.`,
+    )
   if (by === 0) throw new UsageError('The step of a range is 0, so that it would never end: give another step.')
-  if (to === undefined && first < 0) throw new UsageError(`range(${first}) has a negative length: give the start too, as in range(0, ${first}).`)
+  if (to === undefined && end < 0)
+    throw new UsageError(`range(${end}) has a negative length: give the start too, as in range(0, ${end}).`)
   const length = Math.max(0, Math.ceil((end - from) / by))
-  if (length > mostTasks) throw new UsageError(`A range of ${length} numbers is too long: a job has at most ${mostTasks} tasks.`)
+  if (length > mostTasks)
+    throw new UsageError(`A range of ${length} numbers is too long: a job has at most ${mostTasks} tasks.`)
   return new Range(from, by, length)
 }
 

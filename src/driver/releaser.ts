@@ -47,7 +47,7 @@ export class Releaser {
       this.#bytes += run.valueBytes
     }
     const due = this.#runs.length >= mostRuns || this.#bytes >= mostBytes
-    if (due && performance.now() >= this.#notBefore) void this.flush()
+    if (due && performance.now() >= this.#notBefore) this.#flushNow()
     else this.#flushIn(Math.max(delayMs, this.#notBefore - performance.now()))
   }
 
@@ -67,6 +67,16 @@ export class Releaser {
     await this.#flushing
   }
 
+  #flushNow(): void {
+    this.flush().catch((error: unknown) => {
+      this.#host.abort(error)
+    })
+  }
+
+  #isStopped(): boolean {
+    return this.#stopped
+  }
+
   stop(): void {
     this.#stopped = true
     clearTimeout(this.#timer)
@@ -76,7 +86,7 @@ export class Releaser {
     if (this.#stopped) return
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      void this.flush()
+      this.#flushNow()
     }, ms)
   }
 
@@ -89,7 +99,7 @@ export class Releaser {
       const accumulator = this.#encode()
       if (this.#stopped) return
       const word = await store.release(part, { runs, cursor: this.#cursor, accumulator })
-      if (word !== 'released' && !this.#stopped) this.#again([], word)
+      if (word !== 'released' && !this.#isStopped()) this.#again([], word)
     } catch (error) {
       if (this.#stopped) return
       if (outcomeUnknown(error) || isTransient(error)) this.#again(runs)

@@ -75,7 +75,9 @@ export class Submitter {
       if (!this.#created && this.#inFlight > 0) return
       const batch = outbox.next(coverage, batchLimits) ?? this.#lastWord()
       if (batch === undefined) return
-      void this.#submit(batch)
+      this.#submit(batch).catch((error: unknown) => {
+        this.#host.abort(error)
+      })
     }
   }
 
@@ -105,7 +107,9 @@ export class Submitter {
   /** The call that only says that there will be no more. */
   #lastWord(): Batch | undefined {
     const { cursor } = this.#host.outbox
-    return this.#host.inputsComplete() && !this.#completeSent ? { from: cursor, to: cursor, windows: [], skipped: 0 } : undefined
+    return this.#host.inputsComplete() && !this.#completeSent
+      ? { from: cursor, to: cursor, windows: [], skipped: 0 }
+      : undefined
   }
 
   async #submit(batch: Batch): Promise<void> {
@@ -115,11 +119,30 @@ export class Submitter {
     this.#inFlight++
     const { flags, incarnation } = part
     const elements = batch.windows.map(({ payload, ...window }) =>
-      encodeChunk({ ...window, job: part.job, incarnation, attempt: 1, deaths: 0, kind: part.fields.kind === 'range' ? 'range' : 'pack', flags, task: part.fields.task }, payload),
+      encodeChunk(
+        {
+          ...window,
+          job: part.job,
+          incarnation,
+          attempt: 1,
+          deaths: 0,
+          kind: part.fields.kind === 'range' ? 'range' : 'pack',
+          flags,
+          task: part.fields.task,
+        },
+        payload,
+      ),
     )
     const create = this.#created ? undefined : part.fields
     try {
-      const reply = await store.submit(part, { ...batch, complete, elements, driverLeaseMs, create, shared: part.shared })
+      const reply = await store.submit(part, {
+        ...batch,
+        complete,
+        elements,
+        driverLeaseMs,
+        create,
+        shared: part.shared,
+      })
       this.#inFlight--
       if (reply.word === 'submitted') this.#accepted(batch.to, complete)
       else this.halt()
@@ -143,13 +166,18 @@ export class Submitter {
   #refused(error: unknown): void {
     if (this.#stopped) return
     if (refusesWrites(error) || isTransient(error)) {
-      this.waitingFor = refusesWrites(error) ? 'Redis to accept writes again (it is over its memory limit, or can’t save)' : 'Redis to be ready'
+      this.waitingFor = refusesWrites(error)
+        ? 'Redis to accept writes again (it is over its memory limit, or can’t save)'
+        : 'Redis to be ready'
       this.#halted = true
       this.#refusals++
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined
-        if (this.#inFlight === 0) this.#host.recover()
-      }, jitteredBackoffMs(this.#refusals, { firstMs: 50, mostMs: 2000 }))
+      this.#timer ??= setTimeout(
+        () => {
+          this.#timer = undefined
+          if (this.#inFlight === 0) this.#host.recover()
+        },
+        jitteredBackoffMs(this.#refusals, { firstMs: 50, mostMs: 2000 }),
+      )
     } else if (outcomeUnknown(error)) {
       this.#halted = true
     } else {

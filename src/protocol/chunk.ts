@@ -100,7 +100,10 @@ export function encodeRangePayload({ start, step }: RangeSpec): Buffer {
 
 /** @throws {MalformedDataError} when the payload is not `<start> <step>`. */
 export function decodeRangePayload(payload: Uint8Array): RangeSpec {
-  const [start = NaN, step = NaN, ...rest] = Buffer.from(payload.subarray(0, 80)).toString('latin1').split(' ').map(Number)
+  const [start = NaN, step = NaN, ...rest] = Buffer.from(payload.subarray(0, 80))
+    .toString('latin1')
+    .split(' ')
+    .map(Number)
   if (!Number.isFinite(start) || !Number.isFinite(step) || rest.length > 0 || payload.length > 80) {
     throw new MalformedDataError('A range chunk does not say its start and step; it was set aside.')
   }

@@ -31,7 +31,10 @@ export function encodeControl(message: ControlMessage): Buffer {
       return Buffer.from(`cancel ${message.job} ${message.incarnation} ${message.index ?? '*'}`)
     case 'broadcast': {
       const { id, hash, lane, deadlineMs, replyChannel, task, input } = message
-      return Buffer.concat([Buffer.from(`broadcast ${id} ${hash} ${lane} ${deadlineMs} ${replyChannel} ${task}\n`), input])
+      return Buffer.concat([
+        Buffer.from(`broadcast ${id} ${hash} ${lane} ${deadlineMs} ${replyChannel} ${task}\n`),
+        input,
+      ])
     }
   }
 }
@@ -55,7 +58,8 @@ export function decodeControl(bytes: Buffer): ControlMessage | undefined {
     case 'broadcast': {
       const [, id = '', hash = '', lane, deadlineMs, replyChannel = '', ...name] = words
       const message = { lane: Number(lane), deadlineMs: Number(deadlineMs), task: name.join(' ') }
-      if (end < 0 || message.task === '' || !Number.isInteger(message.lane) || !(message.deadlineMs > 0)) return undefined
+      if (end < 0 || message.task === '' || !Number.isInteger(message.lane) || !(message.deadlineMs > 0))
+        return undefined
       return { type, id, hash, replyChannel, ...message, input: bytes.subarray(end + 1) }
     }
     default:

@@ -64,5 +64,7 @@ export function encodePlainResult(value: unknown): string | Buffer {
   if (typeof value === 'string') return value
   if (Buffer.isBuffer(value)) return value
   // JSON has no undefined; a task without a result leaves the JSON of null.
-  return JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? item.toString() : item)) ?? 'null'
+  const json = JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? item.toString() : item)) as
+    string | undefined
+  return json ?? 'null'
 }

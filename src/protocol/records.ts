@@ -50,8 +50,10 @@ export interface PartRecord extends PartFields {
 }
 
 /** What changes in a part while it runs. */
-export interface PartCounters
-  extends Pick<PartRecord, 'incarnation' | 'collector' | 'state' | 'submitted' | 'complete' | 'settled' | 'failed' | 'waiting' | 'pace'> {
+export interface PartCounters extends Pick<
+  PartRecord,
+  'incarnation' | 'collector' | 'state' | 'submitted' | 'complete' | 'settled' | 'failed' | 'waiting' | 'pace'
+> {
   /** Tasks that wait for a retry. */
   readonly delayed: number
 }
@@ -59,7 +61,19 @@ export interface PartCounters
 /** The fields and values that `submit` stores when it creates a part. */
 export function partFieldArguments(fields: PartFields): string[] {
   const { task, hash, kind, start, step, total, priority, detached, reducer, shared, keepMs } = fields
-  const pairs = { task, hash, kind, start, step, total, priority, detached: Number(detached), reducer, shared: Number(shared), keepMs }
+  const pairs = {
+    task,
+    hash,
+    kind,
+    start,
+    step,
+    total,
+    priority,
+    detached: Number(detached),
+    reducer,
+    shared: Number(shared),
+    keepMs,
+  }
   return Object.entries(pairs).flatMap(([field, value]) => [field, String(value)])
 }
 
@@ -102,7 +116,9 @@ export function decodePartRecord(fields: ReadonlyMap<string, Buffer>): PartRecor
 }
 
 function malformed(field: string): MalformedDataError {
-  return new MalformedDataError(`A job's record in Redis has no valid ${JSON.stringify(field)}. Something else wrote to its key.`)
+  return new MalformedDataError(
+    `A job's record in Redis has no valid ${JSON.stringify(field)}. Something else wrote to its key.`,
+  )
 }
 
 /** What a worker says of itself when it registers. */

@@ -30,7 +30,9 @@ export function decodeRun(field: string, value: Buffer): Run {
   const match = end < 0 ? null : prefixPattern.exec(value.toString('latin1', 0, end))
   const count = Number(match?.[1])
   if (match === null || !/^\d{1,15}$/.test(field) || !(count > 0)) {
-    throw new MalformedDataError(`The results field ${JSON.stringify(field.slice(0, 40))} does not hold a run of results.`)
+    throw new MalformedDataError(
+      `The results field ${JSON.stringify(field.slice(0, 40))} does not hold a run of results.`,
+    )
   }
   return { first: Number(field), count, kind: match[2] as RunKind, bytes: value.subarray(end + 1) }
 }
@@ -111,8 +113,14 @@ export function decodeCollectorMessage(message: Buffer): ResultsMessage | JobMes
 /** @throws {MalformedDataError} unless the words are those of a run in the results Hash. */
 export function unreadRun(field: string, count: unknown, kind: string, valueBytes: unknown): UnreadRun {
   const run = { first: Number(field), count: Number(count), valueBytes: Number(valueBytes) }
-  const valid = field !== '' && Number.isSafeInteger(run.first) && run.first >= 0 && Number.isSafeInteger(run.count) && run.count > 0
-  if (!valid || !(run.valueBytes > 0) || (kind !== 'values' && kind !== 'partial' && kind !== 'failure')) throw malformedMessage()
+  const valid =
+    field !== '' &&
+    Number.isSafeInteger(run.first) &&
+    run.first >= 0 &&
+    Number.isSafeInteger(run.count) &&
+    run.count > 0
+  if (!valid || !(run.valueBytes > 0) || (kind !== 'values' && kind !== 'partial' && kind !== 'failure'))
+    throw malformedMessage()
   return { ...run, kind }
 }
 

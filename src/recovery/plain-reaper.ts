@@ -20,12 +20,17 @@ export class PlainReaper implements Service {
   constructor(store: PlainStore, options: PlainReaperOptions) {
     this.#store = store
     this.#options = options
-    this.#loop = new Loop(async () => { await this.runOnce() }, {
-      intervalMs: options.leaseMs / 6,
-      onError: error => {
-        options.log.warn(`the reaper could not run: ${error instanceof Error ? error.message : String(error)}`)
+    this.#loop = new Loop(
+      async () => {
+        await this.runOnce()
       },
-    })
+      {
+        intervalMs: options.leaseMs / 6,
+        onError: error => {
+          options.log.warn(`the reaper could not run: ${error instanceof Error ? error.message : String(error)}`)
+        },
+      },
+    )
   }
 
   start(): void {
@@ -50,9 +55,15 @@ export class PlainReaper implements Service {
           message: `The element took its process down ${maxDeaths} times and was set aside. Push it again once its task is mended.`,
         })
         const fields = elements.flatMap(element => [element, readPlainElement(element).field])
-        const { returned, quarantined } = await this.#store.giveBackOfDead(claim, { worker, maxDeaths, failure }, fields)
+        const { returned, quarantined } = await this.#store.giveBackOfDead(
+          claim,
+          { worker, maxDeaths, failure },
+          fields,
+        )
         total += returned
-        log.info(`worker ${worker} is dead: ${returned} elements back in the List${quarantined > 0 ? `, ${quarantined} set aside` : ''}`)
+        log.info(
+          `worker ${worker} is dead: ${returned} elements back in the List${quarantined > 0 ? `, ${quarantined} set aside` : ''}`,
+        )
       }
       await this.#store.bury(worker, claims)
     }

@@ -1,6 +1,15 @@
 import { encodeControl } from '../protocol/control.ts'
 import type { ControlMessage } from '../protocol/control.ts'
-import { broadcastKey, claimKey, codeKeys, collectorChannel, controlChannel, laneKeys, partKeys, workerKeys } from '../protocol/keys.ts'
+import {
+  broadcastKey,
+  claimKey,
+  codeKeys,
+  collectorChannel,
+  controlChannel,
+  laneKeys,
+  partKeys,
+  workerKeys,
+} from '../protocol/keys.ts'
 import type { Lane } from '../protocol/keys.ts'
 import { decodePartRecord, partFieldArguments } from '../protocol/records.ts'
 import type { PartCounters, PartFields, PartRecord } from '../protocol/records.ts'
@@ -76,19 +85,22 @@ export class LaneStore {
 
   // Driver ------------------------------------------------------------------------------------------------------------
 
-  submit(part: PartName & { readonly hash: string; readonly collector: string }, batch: {
-    readonly from: number
-    readonly to: number
-    readonly complete: boolean
-    readonly elements: readonly Buffer[]
-    /** How many of the tasks come without chunks, because their results are collected already. */
-    readonly skipped: number
-    readonly driverLeaseMs: number
-    /** The part's record, when this call may create it. */
-    readonly create?: PartFields | undefined
-    /** The encoded shared value, which goes along with `create`. */
-    readonly shared?: Buffer | undefined
-  }) {
+  submit(
+    part: PartName & { readonly hash: string; readonly collector: string },
+    batch: {
+      readonly from: number
+      readonly to: number
+      readonly complete: boolean
+      readonly elements: readonly Buffer[]
+      /** How many of the tasks come without chunks, because their results are collected already. */
+      readonly skipped: number
+      readonly driverLeaseMs: number
+      /** The part's record, when this call may create it. */
+      readonly create?: PartFields | undefined
+      /** The encoded shared value, which goes along with `create`. */
+      readonly shared?: Buffer | undefined
+    },
+  ) {
     const fields = batch.create === undefined ? [] : partFieldArguments(batch.create)
     const shared = batch.create === undefined || batch.shared === undefined ? [] : [batch.shared]
     return runScript(this.client, submit, {
@@ -129,10 +141,22 @@ export class LaneStore {
   /** The counters of a part that move, without what may be large; undefined when Redis knows no such job. */
   async readCounters(job: string): Promise<PartCounters | undefined> {
     const { part, delayed } = partKeys(this.lane, job)
-    const [[incarnation, collector, state, submitted, complete, settled, failed, waiting, pace], delayedChunks] = await Promise.all([
-      this.client.hmget(part, 'incarnation', 'collector', 'state', 'submitted', 'complete', 'settled', 'failed', 'waiting', 'pace'),
-      this.client.zcard(delayed),
-    ])
+    const [[incarnation, collector, state, submitted, complete, settled, failed, waiting, pace], delayedChunks] =
+      await Promise.all([
+        this.client.hmget(
+          part,
+          'incarnation',
+          'collector',
+          'state',
+          'submitted',
+          'complete',
+          'settled',
+          'failed',
+          'waiting',
+          'pace',
+        ),
+        this.client.zcard(delayed),
+      ])
     if (incarnation == null) return undefined
     return {
       incarnation,
@@ -150,7 +174,10 @@ export class LaneStore {
 
   /** Which runs are in the results Hash: one step of a scan, begun and ended by the cursor '0'. */
   scanResults(job: string, cursor: string) {
-    return runScript(this.client, scanResults, { keys: { results: partKeys(this.lane, job).results }, args: { cursor, count: 256 } })
+    return runScript(this.client, scanResults, {
+      keys: { results: partKeys(this.lane, job).results },
+      args: { cursor, count: 256 },
+    })
   }
 
   /** The values of fields of the results Hash; null for those that are gone. */
@@ -163,14 +190,17 @@ export class LaneStore {
     return this.client.publish(this.#control(), encodeControl(message))
   }
 
-  release(part: PartName & { readonly collector: string }, released: {
-    /** Runs by the first of their tasks. */
-    readonly runs: readonly { readonly first: number; readonly count: number }[]
-    /** How far an ordered consumer is. */
-    readonly cursor?: number | undefined
-    /** What it has reduced up to there. */
-    readonly accumulator?: Buffer | undefined
-  }) {
+  release(
+    part: PartName & { readonly collector: string },
+    released: {
+      /** Runs by the first of their tasks. */
+      readonly runs: readonly { readonly first: number; readonly count: number }[]
+      /** How far an ordered consumer is. */
+      readonly cursor?: number | undefined
+      /** What it has reduced up to there. */
+      readonly accumulator?: Buffer | undefined
+    },
+  ) {
     const { part: partKey, results } = partKeys(this.lane, part.job)
     return runScript(this.client, release, {
       keys: { part: partKey, results },
@@ -185,7 +215,11 @@ export class LaneStore {
   }
 
   renewDriver(jobs: readonly string[], driverLeaseMs: number) {
-    return runScript(this.client, renewDriver, { keys: { driven: this.keys.driven }, args: { driverLeaseMs }, moreArgs: jobs })
+    return runScript(this.client, renewDriver, {
+      keys: { driven: this.keys.driven },
+      args: { driverLeaseMs },
+      moreArgs: jobs,
+    })
   }
 
   /** Forgets the job. With an empty `collector` it is a cancellation by somebody else, and leaves a mark for a minute; so does the end of a job that was attached to, for an hour. */
@@ -226,8 +260,19 @@ export class LaneStore {
     readonly holding?: number
   }) {
     return runScript(this.client, claim, {
-      keys: { ...this.#codeKeys(request.hash), ...this.keys, claim: claimKey(this.lane, request.claim), claims: workerKeys(this.lane, request.worker).claims },
-      args: { claim: request.claim, waitMs: request.waitMs, mostChunks: request.mostChunks, mostBytes: request.mostBytes, holding: request.holding ?? 0 },
+      keys: {
+        ...this.#codeKeys(request.hash),
+        ...this.keys,
+        claim: claimKey(this.lane, request.claim),
+        claims: workerKeys(this.lane, request.worker).claims,
+      },
+      args: {
+        claim: request.claim,
+        waitMs: request.waitMs,
+        mostChunks: request.mostChunks,
+        mostBytes: request.mostBytes,
+        holding: request.holding ?? 0,
+      },
       moreKeys: request.jobs.flatMap(job => {
         const { part, chunks } = partKeys(this.lane, job)
         return [part, chunks]
@@ -238,22 +283,37 @@ export class LaneStore {
 
   /** Blocks until a chunk is on the stage and moves it into the claim, or resolves with null after `blockMs`. */
   blockingClaim(claimId: string, hash: string, blockMs: number): Promise<Buffer | null> {
-    return this.client.blmoveBuffer(codeKeys(this.lane, hash).stage, claimKey(this.lane, claimId), 'RIGHT', 'LEFT', blockMs / 1000)
+    return this.client.blmoveBuffer(
+      codeKeys(this.lane, hash).stage,
+      claimKey(this.lane, claimId),
+      'RIGHT',
+      'LEFT',
+      blockMs / 1000,
+    )
   }
 
-  settle(part: PartName & { readonly hash: string }, claimId: string, commit: {
-    readonly chunks: readonly SettledChunk[]
-    readonly runs: readonly Run[]
-    readonly retries: readonly Retry[]
-    /** Measured nanoseconds a task; 0 when unknown. */
-    readonly paceNs: number
-  }) {
+  settle(
+    part: PartName & { readonly hash: string },
+    claimId: string,
+    commit: {
+      readonly chunks: readonly SettledChunk[]
+      readonly runs: readonly Run[]
+      readonly retries: readonly Retry[]
+      /** Measured nanoseconds a task; 0 when unknown. */
+      readonly paceNs: number
+    },
+  ) {
     const moreArgs: (string | number | Buffer)[] = []
     for (const { first, attempt, done } of commit.chunks) moreArgs.push(first, attempt, done)
     for (const run of commit.runs) moreArgs.push(run.first, run.count, run.kind, encodeRunValue(run))
     for (const { delayMs, element } of commit.retries) moreArgs.push(Math.round(delayMs), element)
     return runScript(this.client, settle, {
-      keys: { ...this.#partKeys(part.job), ...this.#codeKeys(part.hash), ...this.keys, claim: claimKey(this.lane, claimId) },
+      keys: {
+        ...this.#partKeys(part.job),
+        ...this.#codeKeys(part.hash),
+        ...this.keys,
+        claim: claimKey(this.lane, claimId),
+      },
       args: {
         job: part.job,
         incarnation: part.incarnation,
@@ -269,12 +329,28 @@ export class LaneStore {
   }
 
   /** Returns a job's chunks from a claim, uncharged, but for those still running. At most 64 a call; see `left`. */
-  giveBack(job: string, hash: string, claimId: string, running: readonly { readonly first: number; readonly attempt: number }[] = []) {
-    return this.#giveBack(job, hash, claimId, { worker: '', reason: 'uncharged', failure: '', evidence: '', maxDeaths: 0 }, running.map(({ first, attempt }) => `${first} ${attempt}`))
+  giveBack(
+    job: string,
+    hash: string,
+    claimId: string,
+    running: readonly { readonly first: number; readonly attempt: number }[] = [],
+  ) {
+    return this.#giveBack(
+      job,
+      hash,
+      claimId,
+      { worker: '', reason: 'uncharged', failure: '', evidence: '', maxDeaths: 0 },
+      running.map(({ first, attempt }) => `${first} ${attempt}`),
+    )
   }
 
   /** Returns a job's chunks from a claim of a worker that was declared dead. `failure` is for those that are quarantined. */
-  giveBackOfDead(job: string, hash: string, claimId: string, death: { readonly worker: string; readonly maxDeaths: number; readonly failure: Buffer; readonly evidence: string }) {
+  giveBackOfDead(
+    job: string,
+    hash: string,
+    claimId: string,
+    death: { readonly worker: string; readonly maxDeaths: number; readonly failure: Buffer; readonly evidence: string },
+  ) {
     return this.#giveBack(job, hash, claimId, { ...death, reason: 'death' }, [])
   }
 
@@ -283,17 +359,36 @@ export class LaneStore {
    * those of a job that is gone. At most 64 a call.
    */
   unstage(job: string, hash: string) {
-    return this.#giveBackFrom(codeKeys(this.lane, hash).stage, job, hash, { worker: '', reason: 'uncharged', failure: '', evidence: '', maxDeaths: 0 }, [])
+    return this.#giveBackFrom(
+      codeKeys(this.lane, hash).stage,
+      job,
+      hash,
+      { worker: '', reason: 'uncharged', failure: '', evidence: '', maxDeaths: 0 },
+      [],
+    )
   }
 
-  split(part: PartName & { readonly hash: string }, claimId: string, chunk: { readonly first: number; readonly attempt: number; readonly keep: number }) {
+  split(
+    part: PartName & { readonly hash: string },
+    claimId: string,
+    chunk: { readonly first: number; readonly attempt: number; readonly keep: number },
+  ) {
     return runScript(this.client, split, {
-      keys: { ...this.#partKeys(part.job), ...this.#codeKeys(part.hash), ...this.keys, claim: claimKey(this.lane, claimId) },
+      keys: {
+        ...this.#partKeys(part.job),
+        ...this.#codeKeys(part.hash),
+        ...this.keys,
+        claim: claimKey(this.lane, claimId),
+      },
       args: { job: part.job, incarnation: part.incarnation, ...chunk },
     })
   }
 
-  carryOver(fromClaim: string, toClaim: string, running: readonly { readonly job: string; readonly first: number; readonly attempt: number }[]) {
+  carryOver(
+    fromClaim: string,
+    toClaim: string,
+    running: readonly { readonly job: string; readonly first: number; readonly attempt: number }[],
+  ) {
     return runScript(this.client, carryOver, {
       keys: { from: claimKey(this.lane, fromClaim), to: claimKey(this.lane, toClaim) },
       args: {},
@@ -312,7 +407,11 @@ export class LaneStore {
   }
 
   /** Stores a thread's answer to a broadcast under `field`, `<worker>/<thread>`, and tells whoever asked. */
-  answer(broadcast: string, field: string, reply: { readonly answer: Buffer; readonly keepMs: number; readonly replyChannel: string }) {
+  answer(
+    broadcast: string,
+    field: string,
+    reply: { readonly answer: Buffer; readonly keepMs: number; readonly replyChannel: string },
+  ) {
     return runScript(this.client, answer, {
       keys: { broadcast: broadcastKey(this.lane, broadcast) },
       args: { thread: field, ...reply, message: encodeAnswered(broadcast, field) },
@@ -339,7 +438,10 @@ export class LaneStore {
 
   // Workers -----------------------------------------------------------------------------------------------------------
 
-  register(worker: string, registration: { readonly leaseMs: number; readonly info: string; readonly claims: readonly string[] }) {
+  register(
+    worker: string,
+    registration: { readonly leaseMs: number; readonly info: string; readonly claims: readonly string[] },
+  ) {
     return runScript(this.client, register, {
       keys: { ...this.keys, ...workerKeys(this.lane, worker) },
       args: { worker, leaseMs: registration.leaseMs, info: registration.info, control: this.#control() },
@@ -348,16 +450,27 @@ export class LaneStore {
   }
 
   heartbeat(worker: string, beat: { readonly leaseMs: number; readonly threads: number; readonly stats: string }) {
-    return runScript(this.client, heartbeat, { keys: { ...this.keys, ...workerKeys(this.lane, worker) }, args: { worker, ...beat } })
+    return runScript(this.client, heartbeat, {
+      keys: { ...this.keys, ...workerKeys(this.lane, worker) },
+      args: { worker, ...beat },
+    })
   }
 
   enroll(worker: string, claimId: string) {
-    return runScript(this.client, enroll, { keys: { ...this.keys, ...workerKeys(this.lane, worker) }, args: { worker, claim: claimId } })
+    return runScript(this.client, enroll, {
+      keys: { ...this.keys, ...workerKeys(this.lane, worker) },
+      args: { worker, claim: claimId },
+    })
   }
 
   retireClaim(worker: string, claimId: string, hash: string) {
     return runScript(this.client, retireClaim, {
-      keys: { claim: claimKey(this.lane, claimId), claims: workerKeys(this.lane, worker).claims, waiting: codeKeys(this.lane, hash).waiting, retired: this.keys.retired },
+      keys: {
+        claim: claimKey(this.lane, claimId),
+        claims: workerKeys(this.lane, worker).claims,
+        waiting: codeKeys(this.lane, hash).waiting,
+        retired: this.keys.retired,
+      },
       args: { claim: claimId },
     })
   }
@@ -404,7 +517,10 @@ export class LaneStore {
   }
 
   promote(job: string, hash: string) {
-    return runScript(this.client, promote, { keys: { ...this.#partKeys(job), ...this.#codeKeys(hash), ...this.keys }, args: { job } })
+    return runScript(this.client, promote, {
+      keys: { ...this.#partKeys(job), ...this.#codeKeys(hash), ...this.keys },
+      args: { job },
+    })
   }
 
   park(job: string, hash: string) {

@@ -53,7 +53,11 @@ export class PlainStore {
   }
 
   /** `fields`: pairs of an element and its field, for those that end up quarantined. */
-  giveBackOfDead(claim: string, death: { readonly worker: string; readonly maxDeaths: number; readonly failure: string }, fields: readonly Buffer[]) {
+  giveBackOfDead(
+    claim: string,
+    death: { readonly worker: string; readonly maxDeaths: number; readonly failure: string },
+    fields: readonly Buffer[],
+  ) {
     return this.#giveBack(claim, { ...death, reason: 'death' }, fields)
   }
 
@@ -71,7 +75,10 @@ export class PlainStore {
   }
 
   heartbeat(worker: string, leaseMs: number, threads: number) {
-    return runScript(this.client, heartbeat, { keys: this.#workerKeys(worker), args: { worker, leaseMs, threads, stats: '' } })
+    return runScript(this.client, heartbeat, {
+      keys: this.#workerKeys(worker),
+      args: { worker, leaseMs, threads, stats: '' },
+    })
   }
 
   enroll(worker: string, claim: string) {
@@ -81,7 +88,12 @@ export class PlainStore {
   /** 'held' when the claim still holds elements. */
   retireClaim(worker: string, claim: string) {
     return runScript(this.client, retireClaim, {
-      keys: { claim: this.keys.claim(claim), claims: this.keys.claims(worker), waiting: this.keys.waiting, retired: this.keys.retired },
+      keys: {
+        claim: this.keys.claim(claim),
+        claims: this.keys.claims(worker),
+        waiting: this.keys.waiting,
+        retired: this.keys.retired,
+      },
       args: { claim },
     })
   }
@@ -117,8 +129,16 @@ export class PlainStore {
     })
   }
 
-  #giveBack(claim: string, args: { worker: string; reason: 'uncharged' | 'death'; maxDeaths: number; failure: string }, fields: readonly Buffer[]) {
-    return runScript(this.client, plainReturn, { keys: { ...this.keys, claim: this.keys.claim(claim) }, args, moreArgs: fields })
+  #giveBack(
+    claim: string,
+    args: { worker: string; reason: 'uncharged' | 'death'; maxDeaths: number; failure: string },
+    fields: readonly Buffer[],
+  ) {
+    return runScript(this.client, plainReturn, {
+      keys: { ...this.keys, claim: this.keys.claim(claim) },
+      args,
+      moreArgs: fields,
+    })
   }
 
   #workerKeys(worker: string) {

@@ -19,7 +19,14 @@ export function refusesWrites(error: unknown): boolean {
 /** Redis can't answer now but will: loading, busy with a script, electing a master. */
 export function isTransient(error: unknown): boolean {
   const code = replyCode(error)
-  return code === 'LOADING' || code === 'BUSY' || code === 'CLUSTERDOWN' || code === 'TRYAGAIN' || code === 'MASTERDOWN' || code === 'UNKILLABLE'
+  return (
+    code === 'LOADING' ||
+    code === 'BUSY' ||
+    code === 'CLUSTERDOWN' ||
+    code === 'TRYAGAIN' ||
+    code === 'MASTERDOWN' ||
+    code === 'UNKILLABLE'
+  )
 }
 
 /**

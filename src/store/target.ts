@@ -36,7 +36,13 @@ export function redisTarget(input: RedisInput): RedisTarget {
 function describe(input: RedisInput): RedisTarget {
   if (typeof input === 'string') return { kind: 'single', options: parseUrl(input) }
   if (input instanceof Cluster) {
-    return { kind: 'cluster', nodes: input.nodes('all').map(node => ({ host: node.options.host ?? '127.0.0.1', port: node.options.port ?? 6379 })), options: input.options }
+    return {
+      kind: 'cluster',
+      nodes: input
+        .nodes('all')
+        .map(node => ({ host: node.options.host ?? '127.0.0.1', port: node.options.port ?? 6379 })),
+      options: input.options,
+    }
   }
   if (input instanceof Redis) return { kind: 'single', options: input.options }
   if ('cluster' in input) return { kind: 'cluster', nodes: input.cluster, options: input.options ?? {} }
@@ -49,14 +55,19 @@ function parseUrl(text: string): RedisOptions {
   try {
     url = new URL(text)
   } catch {
-    throw new UsageError(`${JSON.stringify(text)} is not a Redis URL: write redis://host:port, rediss://host:port for TLS, or unix:///path/to/socket.`)
+    throw new UsageError(
+      `${JSON.stringify(text)} is not a Redis URL: write redis://host:port, rediss://host:port for TLS, or unix:///path/to/socket.`,
+    )
   }
   const credentials: RedisOptions = {
     ...(url.username === '' ? {} : { username: decodeURIComponent(url.username) }),
     ...(url.password === '' ? {} : { password: decodeURIComponent(url.password) }),
   }
   const db = Number(url.searchParams.get('db') ?? (url.protocol === 'unix:' ? 0 : url.pathname.slice(1) || 0))
-  if (!Number.isInteger(db) || db < 0) throw new UsageError(`The Redis URL ${JSON.stringify(text)} names no database number: its path is the number, as in redis://host:6379/0.`)
+  if (!Number.isInteger(db) || db < 0)
+    throw new UsageError(
+      `The Redis URL ${JSON.stringify(text)} names no database number: its path is the number, as in redis://host:6379/0.`,
+    )
   switch (url.protocol) {
     case 'unix:':
       return { ...credentials, db, path: decodeURIComponent(url.pathname) }

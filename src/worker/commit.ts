@@ -56,11 +56,13 @@ export const commitLimits: CommitLimits = {
 /**
  * The commits for what a thread has run, one for each job: consecutive successes are merged into one run, failures are
  * runs of their own, retries go along. What is beyond `done`, or beyond the size of one commit, is handed back by the
- * script.
+ * script. A chunk of which nothing was run is left out: the main thread may have taken it from the claim already, and
+ * a commit that names what the claim does not hold is refused as a whole. Whoever abandons the claim returns it.
  */
 export function buildCommits(finished: readonly FinishedChunk[], worker: string, limits = commitLimits): Commit[] {
   const parts = new Map<string, FinishedChunk[]>()
   for (const chunk of finished) {
+    if (chunk.done === 0) continue
     const part = `${chunk.header.job} ${chunk.header.incarnation}`
     const chunks = parts.get(part)
     if (chunks === undefined) parts.set(part, [chunk])

@@ -14,6 +14,7 @@ import type { LocalWorker } from './start-worker.ts'
 
 /** The driver is gone: nobody waits for what runs here, and others can run it. */
 const farewellMs = 300
+const longestFarewellMs = 15_000
 
 /** Says nothing more when the driver has gone. */
 const say = (line: string) => {
@@ -63,6 +64,8 @@ async function start({ target, namespace, queue, lanes, threads, tasks }: StartL
 }
 
 function leave(): void {
+  // With Redis gone, a start or a drain may never end.
+  setTimeout(() => process.kill(process.pid, 'SIGKILL'), longestFarewellMs).unref()
   const started = worker ?? Promise.resolve(undefined)
   started
     .then(

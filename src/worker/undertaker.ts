@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ResolvedTaskOptions } from '../code/task.ts'
 import { decodeChunk } from '../protocol/chunk.ts'
 import type { Chunk } from '../protocol/chunk.ts'
+import { encodeEvidence } from '../protocol/evidence.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
 import type { LaneStore } from '../store/lane-store.ts'
@@ -71,7 +72,8 @@ export class Undertaker {
           const { word } = await store.settle({ ...commit.part, hash }, claim, { ...commit, paceNs: 0 })
           if (word !== 'committed') continue
           for (const { index, element } of quarantined) {
-            await store.noteQuarantine(commit.part.job, index, evidence.join('\n'), element)
+            const entry = encodeEvidence({ at: Date.now(), worker, evidence })
+            await store.noteQuarantine(commit.part.job, index, entry, element)
           }
         }
         return

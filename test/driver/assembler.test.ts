@@ -5,7 +5,13 @@ import type { Arrival } from '../../src/driver/assembler.ts'
 import { Coverage } from '../../src/driver/coverage.ts'
 import { Outbox } from '../../src/driver/outbox.ts'
 
-const run = (first: number, count: number, kind: Arrival['kind'] = 'values'): Arrival => ({ first, count, kind, bytes: Buffer.from('x'), valueBytes: 1 })
+const run = (first: number, count: number, kind: Arrival['kind'] = 'values'): Arrival => ({
+  first,
+  count,
+  kind,
+  bytes: Buffer.from('x'),
+  valueBytes: 1,
+})
 
 /** All indexes that the assembler gives, in the order in which it gives them. */
 function drain(assembler: Assembler): number[] {
@@ -27,7 +33,10 @@ const arrivals = fc
     const borders = [0, ...new Set(cuts.filter(cut => cut < total).sort((a, b) => a - b)), total]
     const runs = borders.slice(1).map((to, i) => run(borders[i] ?? 0, to - (borders[i] ?? 0)))
     const again = extra.filter(([first, count]) => first + count <= total).map(([first, count]) => run(first, count))
-    return fc.record({ total: fc.constant(total), runs: fc.shuffledSubarray([...runs, ...again], { minLength: runs.length + again.length }) })
+    return fc.record({
+      total: fc.constant(total),
+      runs: fc.shuffledSubarray([...runs, ...again], { minLength: runs.length + again.length }),
+    })
   })
 
 describe('Assembler', () => {
@@ -107,7 +116,9 @@ describe('Coverage', () => {
         for (const { add, from, length } of steps) {
           const to = from + length
           if (add) {
-            const fresh = coverage.add(from, to).flatMap(([start, end]) => Array.from({ length: end - start }, (_, i) => start + i))
+            const fresh = coverage
+              .add(from, to)
+              .flatMap(([start, end]) => Array.from({ length: end - start }, (_, i) => start + i))
             expect(fresh).toEqual(Array.from({ length }, (_, i) => from + i).filter(index => !set.has(index)))
             for (let i = from; i < to; i++) set.add(i)
           } else {
@@ -117,7 +128,9 @@ describe('Coverage', () => {
           expect(coverage.tasks).toBe(set.size)
           for (let i = 0; i < 55; i++) expect(coverage.covers(i, i + 1)).toBe(set.has(i))
         }
-        const gaps = coverage.gaps(0, 60).flatMap(([start, end]) => Array.from({ length: end - start }, (_, i) => start + i))
+        const gaps = coverage
+          .gaps(0, 60)
+          .flatMap(([start, end]) => Array.from({ length: end - start }, (_, i) => start + i))
         expect(gaps).toEqual(Array.from({ length: 60 }, (_, i) => i).filter(index => !set.has(index)))
       }),
     )
@@ -135,7 +148,15 @@ describe('Outbox', () => {
   test('gives everything once, in cursor order, a bounded number of chunks at a time', () => {
     const outbox = filled([1, 2, 3])
     const coverage = new Coverage()
-    expect(outbox.next(coverage, most)).toMatchObject({ from: 0, to: 3, skipped: 0, windows: [{ first: 0, count: 1 }, { first: 1, count: 2 }] })
+    expect(outbox.next(coverage, most)).toMatchObject({
+      from: 0,
+      to: 3,
+      skipped: 0,
+      windows: [
+        { first: 0, count: 1 },
+        { first: 1, count: 2 },
+      ],
+    })
     expect(outbox.next(coverage, most)).toMatchObject({ from: 3, to: 6, windows: [{ first: 3, count: 3, base: 3 }] })
     expect(outbox.next(coverage, most)).toBeUndefined()
   })

@@ -3,7 +3,15 @@ import { matchCode } from '../../src/driver/code-match.ts'
 import type { WorkerView } from '../../src/driver/types.ts'
 import { CodeMismatchError, UnknownTaskError } from '../../src/errors.ts'
 
-const worker = (hash: string, ...tasks: string[]): WorkerView => ({ id: hash, host: 'h', pid: 1, threads: 1, tasks, hash, lastSeenMs: 0 })
+const worker = (hash: string, ...tasks: string[]): WorkerView => ({
+  id: hash,
+  host: 'h',
+  pid: 1,
+  threads: 1,
+  tasks,
+  hash,
+  lastSeenMs: 0,
+})
 
 describe('matchCode', () => {
   test('without a module of its own takes the only code that workers have for the name', () => {

@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { connect, ConnectionClosedError, EvictionPolicyError, RedisUnreachableError, TaskModuleError, UsageError } from '../../src/index.ts'
+import {
+  connect,
+  ConnectionClosedError,
+  EvictionPolicyError,
+  RedisUnreachableError,
+  TaskModuleError,
+  UsageError,
+} from '../../src/index.ts'
 import { spawnNode } from '../support/process.ts'
 import { startRedis } from '../support/redis.ts'
 import type { RedisProcess } from '../support/redis.ts'
@@ -84,13 +91,23 @@ describe('connect', () => {
     expect(await mill.run(square, 2)).toBe(4)
     expect(await other.workers()).toEqual([])
     const waiting = other.map(square, [1])
-    await until(async () => (await waiting.progress()).waitingFor?.startsWith('a worker with the code'), { what: 'it says that nobody is there' })
+    await until(async () => (await waiting.progress()).waitingFor?.startsWith('a worker with the code'), {
+      what: 'it says that nobody is there',
+    })
   })
 
   test('a local worker that is killed is started again, and its work is done', async () => {
     const mill = await connect({ redis: redis.url, tasks: tasksFile, threads: 2, namespace: 'killed' })
-    const results = mill.map(wait, Array.from({ length: 150 }, (_, value) => ({ ms: 20, value }))).results()
-    await until(async () => (await redis.cli('EXISTS', '{killed:default:0}:lane')) === '1' && localWorkers().length === 1, { what: 'it runs' })
+    const results = mill
+      .map(
+        wait,
+        Array.from({ length: 150 }, (_, value) => ({ ms: 20, value })),
+      )
+      .results()
+    await until(
+      async () => (await redis.cli('EXISTS', '{killed:default:0}:lane')) === '1' && localWorkers().length === 1,
+      { what: 'it runs' },
+    )
     const [pid = 0] = localWorkers()
     process.kill(pid, 'SIGKILL')
     expect(await results).toEqual(Array.from({ length: 150 }, (_, value) => value))
@@ -102,7 +119,10 @@ describe('connect', () => {
 
   test('in a task module that a worker loads is refused, with what to do', async () => {
     const file = join(mkdtempSync(join(fileURLToPath(new URL('.', import.meta.url)), '.nested-')), 'tasks.ts')
-    writeFileSync(file, `import { connect, task } from '../../../src/index.ts'\nexport const one = task('one', () => 1)\nawait connect()\n`)
+    writeFileSync(
+      file,
+      `import { connect, task } from '../../../src/index.ts'\nexport const one = task('one', () => 1)\nawait connect()\n`,
+    )
     try {
       const error = await caught(connect({ redis: redis.url, tasks: file, threads: 1 }))
       expect((error as Error).message).toMatch(/module of their own/)
@@ -119,7 +139,10 @@ test('without any Redis it brings its own, and a program that closes ends by its
   cpSync(tasksFile, join(folder, 'tasks.ts'))
   const index = join(root, 'src/index.ts')
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  writeFileSync(join(folder, 'tasks.ts'), `import { task } from ${JSON.stringify(index)}\nexport const square = task('square', (x: number) => x * x)\n`)
+  writeFileSync(
+    join(folder, 'tasks.ts'),
+    `import { task } from ${JSON.stringify(index)}\nexport const square = task('square', (x: number) => x * x)\n`,
+  )
   writeFileSync(
     join(folder, 'main.ts'),
     `import { connect, range } from ${JSON.stringify(index)}

@@ -29,7 +29,8 @@ beforeAll(async () => {
 afterAll(() => bench[Symbol.asyncDispose]())
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
-const partKeysLeft = async () => (await bench.redis.cli('--raw', 'KEYS', '*:part:*')).split('\n').filter(key => key !== '')
+const partKeysLeft = async () =>
+  (await bench.redis.cli('--raw', 'KEYS', '*:part:*')).split('\n').filter(key => key !== '')
 async function caught(promise: Promise<unknown>): Promise<unknown> {
   try {
     await promise
@@ -94,7 +95,11 @@ describe('run and submit', () => {
     await middle.cancel()
     expect(await caught(middle.result())).toBeInstanceOf(TaskCancelledError)
     const others = await Promise.all(handles.filter(handle => handle !== middle).map(handle => handle.result()))
-    expect(others).toEqual(numbers(40).filter(i => i !== 25).map(String))
+    expect(others).toEqual(
+      numbers(40)
+        .filter(i => i !== 25)
+        .map(String),
+    )
     expect(readFileSync(file, 'utf8').split('\n')).not.toContain('25')
     await Promise.all(busy)
   })
@@ -127,6 +132,13 @@ describe('map', () => {
       for await (const y of mill().map(square, inputs)) results.push(y)
       expect(results).toEqual(numbers(2000).map(x => x * x))
     }
+  })
+
+  test('calls of next() that do not wait for each other are answered in order', async () => {
+    const iterator = mill().map(square, range(5))[Symbol.asyncIterator]()
+    const steps = await Promise.all(numbers(7).map(() => iterator.next()))
+    expect(steps.map(({ value }) => value as number | undefined)).toEqual([0, 1, 4, 9, 16, undefined, undefined])
+    expect(steps.map(({ done }) => done)).toEqual([false, false, false, false, false, true, true])
   })
 
   test('gives nothing for nothing', async () => {
@@ -185,7 +197,11 @@ describe('map', () => {
     const inputs = numbers(8).map(i => Buffer.alloc(500_000, i))
     const results = await mill().map(echo, inputs).results()
     expect(results.every((result, i) => inputs[i]!.equals(result as Buffer))).toBe(true)
-    const error = await caught(mill().map(echo, [1, 2, { on: Symbol('no') }, 4]).results())
+    const error = await caught(
+      mill()
+        .map(echo, [1, 2, { on: Symbol('no') }, 4])
+        .results(),
+    )
     expect(error).toMatchObject({ code: 'VALUE_NOT_ENCODABLE', path: '$[2].on' })
     await until(async () => (await partKeysLeft()).length === 0, { what: 'no keys of jobs are left' })
   })
@@ -200,7 +216,11 @@ describe('map', () => {
 
   test('{ shared } reaches every task', async () => {
     const keys = ['a', 'b', 'c', 'a']
-    expect(await mill().map(lookUp, keys, { shared: { a: 1, b: 2 } }).results()).toEqual([1, 2, -1, 1])
+    expect(
+      await mill()
+        .map(lookUp, keys, { shared: { a: 1, b: 2 } })
+        .results(),
+    ).toEqual([1, 2, -1, 1])
   })
 
   test('an endless iterable is pulled only as far as the window goes', async () => {
@@ -216,7 +236,9 @@ describe('map', () => {
     const job = mill().map(square, endless())
     const iterator = job[Symbol.asyncIterator]()
     expect(await iterator.next()).toEqual({ done: false, value: 0 })
-    await until(async () => (await job.progress()).waitingFor?.includes('consumer') === true, { what: 'the window is full' })
+    await until(async () => (await job.progress()).waitingFor?.includes('consumer') === true, {
+      what: 'the window is full',
+    })
     expect(pulled).toBeLessThan(400_000)
     let wrong = 0
     for (let i = 1; i < 300_000; i++) if ((await iterator.next()).value !== i * i) wrong++
@@ -247,7 +269,9 @@ describe('map', () => {
     await job.cancel()
     expect(await caught(results)).toBeInstanceOf(JobCancelledError)
     const controller = new AbortController()
-    const aborted = mill().map(wait, [{ ms: 60_000, value: 1 }], { signal: controller.signal }).results()
+    const aborted = mill()
+      .map(wait, [{ ms: 60_000, value: 1 }], { signal: controller.signal })
+      .results()
     controller.abort(new Error('enough'))
     expect(await caught(aborted)).toMatchObject({ code: 'JOB_CANCELLED', cause: { message: 'enough' } })
     // Both threads are free.
@@ -262,7 +286,11 @@ describe('map', () => {
   })
 
   test('progress() counts, and says what is waited for', async () => {
-    const job = mill().map(wait, [{ ms: 300, value: 1 }, { ms: 300, value: 2 }, { ms: 300, value: 3 }])
+    const job = mill().map(wait, [
+      { ms: 300, value: 1 },
+      { ms: 300, value: 2 },
+      { ms: 300, value: 3 },
+    ])
     const results = job.results()
     const progress = await until(
       async () => {
@@ -281,13 +309,17 @@ describe('reduce', () => {
   test('with a reducer in the turn of map combines on the workers, and initial enters once', async () => {
     const job = mill().map(square, range(100_000))
     const sum = job.reduce(add, 1000)
-    const reducerName = await until(() => bench.redis.cli('HGET', `{millrace:default:0}:part:${job.id}`, 'reducer'), { what: 'the job is there' })
+    const reducerName = await until(() => bench.redis.cli('HGET', `{millrace:default:0}:part:${job.id}`, 'reducer'), {
+      what: 'the job is there',
+    })
     expect(reducerName).toBe('add')
     expect(await sum).toBe(numbers(100_000).reduce((total, x) => total + x * x, 1000))
   })
 
   test('keeps the order of an operation that does not commute', async () => {
-    const expected = `>${numbers(5000).map(x => `<${x}>`).join('')}`
+    const expected = `>${numbers(5000)
+      .map(x => `<${x}>`)
+      .join('')}`
     expect(await mill().map(text, range(5000)).reduce(join, '>')).toBe(expected)
   })
 
@@ -296,7 +328,11 @@ describe('reduce', () => {
     await sleep(0)
     await new Promise(setImmediate)
     expect(await job.reduce(add, 1)).toBe(numbers(100).reduce((total, x) => total + x * x, 1))
-    expect(await mill().map(square, range(5)).reduce((list: string, y) => `(${list} ${y})`, '')).toBe('((((( 0) 1) 4) 9) 16)')
+    expect(
+      await mill()
+        .map(square, range(5))
+        .reduce((list: string, y) => `(${list} ${y})`, ''),
+    ).toBe('((((( 0) 1) 4) 9) 16)')
   })
 
   test('rejects with the first failure', async () => {
@@ -304,7 +340,9 @@ describe('reduce', () => {
   })
 
   test('an accumulator that can not be stored is refused', async () => {
-    const results = mill().map(square, range(10)).reduce((list: (() => number)[], y) => [...list, () => y], [])
+    const results = mill()
+      .map(square, range(10))
+      .reduce((list: (() => number)[], y) => [...list, () => y], [])
     expect(await caught(results)).toBeInstanceOf(UnencodableValueError)
   })
 })
@@ -343,8 +381,13 @@ describe('the fleet', () => {
 
   test('a task that nobody knows waits, and says for whom', async () => {
     const other = await bench.connect({ tasks: undefined as never })
-    const job = other.map(task('nobody', (x: number) => x), [1])
-    await until(async () => (await job.progress()).waitingFor === 'a worker that knows the task "nobody"', { what: 'it says so' })
+    const job = other.map(
+      task('nobody', (x: number) => x),
+      [1],
+    )
+    await until(async () => (await job.progress()).waitingFor === 'a worker that knows the task "nobody"', {
+      what: 'it says so',
+    })
     await job.cancel()
     expect(await caught(job.results())).toBeInstanceOf(JobCancelledError)
   })
@@ -374,7 +417,12 @@ describe('close', () => {
 
 test('each task ran once', async () => {
   const file = joinPath(mkdtempSync(joinPath(tmpdir(), 'millrace-note-')), 'notes')
-  await mill().map(note, numbers(500).map(line => ({ file, line: String(line) }))).results()
+  await mill()
+    .map(
+      note,
+      numbers(500).map(line => ({ file, line: String(line) })),
+    )
+    .results()
   const lines = readFileSync(file, 'utf8').trim().split('\n')
   expect(lines.length).toBe(500)
   expect(new Set(lines).size).toBe(500)

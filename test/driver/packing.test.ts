@@ -30,11 +30,14 @@ describe('Pack', () => {
     expect(large.full).toBe(true)
   })
 
-  test('an input that did not fit begins the next pack', () => {
+  test('an input that did not fit begins the next pack', async () => {
     const source = inputSource(['a'.repeat(40_000), 'b'.repeat(40_000), undefined])
     const packs = [new Pack(0, 10), new Pack(1, 10)]
-    for (const pack of packs) void source.fill(pack)
-    expect(packs.map(pack => pack.inputs.map(input => (typeof input === 'string' ? input[0] : input)))).toEqual([['a'], ['b', undefined]])
+    for (const pack of packs) await source.fill(pack)
+    expect(packs.map(pack => pack.inputs.map(input => (typeof input === 'string' ? input[0] : input)))).toEqual([
+      ['a'],
+      ['b', undefined],
+    ])
     expect(source.ended).toBe(true)
   })
 

@@ -19,15 +19,12 @@ describe('range', () => {
     expect([...range(0, 1, 0.1)].at(-1)).toBe(0.1 * 9)
   })
 
-  test.each([
-    () => range(NaN),
-    () => range(0, 10, 0),
-    () => range(-5),
-    () => range(0, Infinity),
-    () => range(2e15),
-  ])('refuses what has no end or no sense: %s', make => {
-    expect(make).toThrow(UsageError)
-  })
+  test.each([() => range(NaN), () => range(0, 10, 0), () => range(-5), () => range(0, Infinity), () => range(2e15)])(
+    'refuses what has no end or no sense: %s',
+    make => {
+      expect(make).toThrow(UsageError)
+    },
+  )
 
   test('is known as one, and an array is not', () => {
     expect(isRange(range(3))).toBe(true)

@@ -1,7 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { CollectorReplacedError, InputsIncompleteError, JobCancelledError, JobConflictError, JobNotFoundError, range } from '../../src/index.ts'
+import {
+  CollectorReplacedError,
+  InputsIncompleteError,
+  JobCancelledError,
+  JobConflictError,
+  JobNotFoundError,
+  range,
+} from '../../src/index.ts'
 import { openClient } from '../../src/store/client.ts'
 import { LaneStore } from '../../src/store/lane-store.ts'
 import { redisTarget } from '../../src/store/target.ts'
@@ -36,7 +43,10 @@ async function caught(promise: Promise<unknown>): Promise<unknown> {
   throw new Error('it did not reject')
 }
 /** All that an iteration gives, calling back after each. */
-async function all<T>(results: AsyncIterable<T>, after: (count: number) => Promise<void> | void = () => undefined): Promise<T[]> {
+async function all<T>(
+  results: AsyncIterable<T>,
+  after: (count: number) => Promise<void> | void = () => undefined,
+): Promise<T[]> {
   const seen: T[] = []
   for await (const result of results) {
     seen.push(result)
@@ -51,15 +61,26 @@ describe('when Redis comes back with less', () => {
   })
   afterAll(() => bench[Symbol.asyncDispose]())
 
-  test.each(['iteration', 'results', 'reduce'] as const)('FLUSHALL in the middle of a job loses nothing: %s', async how => {
-    const job = bench.mill.map(wait, waits(400, 5))
-    const outcome = how === 'iteration' ? all(job) : how === 'results' ? job.results() : job.reduce((list: number[], value) => [...list, value], [])
-    for (const enough of [30, 150]) {
-      await until(async () => Number((await job.progress()).done) >= enough || (await job.progress()).waitingFor === undefined, { what: 'some are done' })
-      await bench.redis.cli('FLUSHALL')
-    }
-    expect(await outcome).toEqual(numbers(400))
-  })
+  test.each(['iteration', 'results', 'reduce'] as const)(
+    'FLUSHALL in the middle of a job loses nothing: %s',
+    async how => {
+      const job = bench.mill.map(wait, waits(400, 5))
+      const outcome =
+        how === 'iteration'
+          ? all(job)
+          : how === 'results'
+            ? job.results()
+            : job.reduce((list: number[], value) => [...list, value], [])
+      for (const enough of [30, 150]) {
+        await until(
+          async () => (await job.progress()).done >= enough || (await job.progress()).waitingFor === undefined,
+          { what: 'some are done' },
+        )
+        await bench.redis.cli('FLUSHALL')
+      }
+      expect(await outcome).toEqual(numbers(400))
+    },
+  )
 
   test('FLUSHALL during a range, and a reduction on the workers', async () => {
     const sum = bench.mill.map(same, range(2_000_000)).reduce(add, 1)
@@ -119,7 +140,9 @@ describe('when connections break', () => {
     }, 60)
     try {
       expect(await all(bench.mill.map(wait, waits(500, 2)))).toEqual(numbers(500))
-      expect((await bench.mill.map(refuse, numbers(300)).settled()).filter(({ status }) => status === 'rejected').length).toBe(60)
+      expect(
+        (await bench.mill.map(refuse, numbers(300)).settled()).filter(({ status }) => status === 'rejected').length,
+      ).toBe(60)
     } finally {
       clearInterval(killing)
     }

@@ -230,7 +230,11 @@ describe('cancelTask', () => {
     expect(await lane.cancelTask(job, 8, failure)).toBe('cancelled')
     expect(spans(await lane.waitingChunks(job)).sort()).toEqual(['1+3', '5+3'])
     expect(await lane.record(job)).toMatchObject({ waiting: 6, settled: 3, failed: 3 })
-    expect(await lane.results(job)).toEqual({ 0: '1 failure\ncancelled', 4: '1 failure\ncancelled', 8: '1 failure\ncancelled' })
+    expect(await lane.results(job)).toEqual({
+      0: '1 failure\ncancelled',
+      4: '1 failure\ncancelled',
+      8: '1 failure\ncancelled',
+    })
   })
 
   test('leaves a task that is settled, claimed or of another incarnation alone', async () => {

@@ -9,7 +9,9 @@ const square = task('square', (x: number) => x * x)
 const name = task('name', async (row: { readonly id: string }) => Promise.resolve(row.id))
 const now = task('now', () => 'now')
 const maybe = task('maybe', (x?: number) => x ?? 0)
-const lookUp = task('lookUp', (key: string, ctx: { readonly shared: ReadonlyMap<string, number> }) => ctx.shared.get(key))
+const lookUp = task('lookUp', (key: string, ctx: { readonly shared: ReadonlyMap<string, number> }) =>
+  ctx.shared.get(key),
+)
 const add = reducer('add', (a: number, b: number) => a + b)
 
 export function tasksCarryTheirTypes(): void {

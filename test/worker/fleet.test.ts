@@ -7,6 +7,7 @@ import { decodeCollectorMessage } from '../../src/protocol/run.ts'
 import { decodeValue, encodeValue } from '../../src/protocol/values.ts'
 import { openClient } from '../../src/store/client.ts'
 import { redisTarget } from '../../src/store/target.ts'
+import { removeWithThisProcess } from '../support/guardian.ts'
 import type { RedisProcess } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { Lab, startLabRedis } from './support/lab.ts'
@@ -22,7 +23,9 @@ afterAll(async () => {
 })
 
 async function recordFile() {
-  return join(await mkdtemp(join(tmpdir(), 'millrace-')), 'ran')
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
+  removeWithThisProcess(folder)
+  return join(folder, 'ran')
 }
 
 const linesOf = async (file: string) =>

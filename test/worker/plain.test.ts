@@ -54,7 +54,24 @@ afterAll(async () => {
 
 async function startWorker(...more: string[]): Promise<NodeProcess> {
   const worker = spawnNode(
-    [cli, 'worker', tasks, '--redis', redis.url, '--threads', '2', '--plain-task', 'work', '--plain-list', 'task_queue', '--plain-results', 'result_hash', '--plain-channel', 'task_channel', ...more],
+    [
+      cli,
+      'worker',
+      tasks,
+      '--redis',
+      redis.url,
+      '--threads',
+      '2',
+      '--plain-task',
+      'work',
+      '--plain-list',
+      'task_queue',
+      '--plain-results',
+      'result_hash',
+      '--plain-channel',
+      'task_channel',
+      ...more,
+    ],
     { cwd: folder },
   )
   workers.push(worker)
@@ -63,7 +80,11 @@ async function startWorker(...more: string[]): Promise<NodeProcess> {
 }
 
 const result = (field: string) => redis.cli('HGET', 'result_hash', field)
-const results = async (count: number) => until(async () => Number(await redis.cli('HLEN', 'result_hash')) === count, { what: `${count} results are there`, timeoutMs: 25_000 })
+const results = async (count: number) =>
+  until(async () => Number(await redis.cli('HLEN', 'result_hash')) === count, {
+    what: `${count} results are there`,
+    timeoutMs: 25_000,
+  })
 
 describe('plain-Redis mode', () => {
   it('gives the result of an element that any client pushed, under the element itself or its id', async () => {
@@ -87,9 +108,13 @@ describe('plain-Redis mode', () => {
   it('puts the error of a failed element under the same field of the errors Hash, and goes on', async () => {
     await startWorker()
     await redis.cli('LPUSH', 'task_queue', 'throws', 'exits', 'spin', 'after')
-    await until(async () => (await redis.cli('HLEN', 'result_hash:errors')) === '3', { what: 'three errors are there', timeoutMs: 25_000 })
+    await until(async () => (await redis.cli('HLEN', 'result_hash:errors')) === '3', {
+      what: 'three errors are there',
+      timeoutMs: 25_000,
+    })
     await results(1)
-    const error = async (field: string) => JSON.parse(await redis.cli('HGET', 'result_hash:errors', field)) as { name: string; message: string }
+    const error = async (field: string) =>
+      JSON.parse(await redis.cli('HGET', 'result_hash:errors', field)) as { name: string; message: string }
     expect(await error('throws')).toMatchObject({ name: 'TypeError', message: 'no good' })
     expect((await error('exits')).message).toContain('exit code 3')
     expect((await error('spin')).name).toBe('TaskTimeoutError')
@@ -103,7 +128,7 @@ describe('plain-Redis mode', () => {
     victim.kill('SIGKILL')
     await results(120)
     for (const element of elements) expect(await result(element)).toBe(element.toUpperCase())
-    const runs = (await readFile(join(folder, 'runs'), 'utf8')).split('\n').filter(line => /^"slow/.test(line))
+    const runs = (await readFile(join(folder, 'runs'), 'utf8')).split('\n').filter(line => line.startsWith('"slow'))
     // Only what the victim's two threads held, and at most one that was on its way to it, may have run twice.
     expect(runs.length - 120).toBeLessThanOrEqual(3)
   })
@@ -111,7 +136,15 @@ describe('plain-Redis mode', () => {
   it('sets an element aside that kills its process again and again, without charging its neighbours', async () => {
     // With a short lease, since each of the four deaths has to be noticed.
     const runner = join(folder, 'runner.mjs')
-    const options = { tasks, task: 'work', redis: redis.url, threads: 2, list: 'task_queue', results: 'result_hash', leaseMs: 1500 }
+    const options = {
+      tasks,
+      task: 'work',
+      redis: redis.url,
+      threads: 2,
+      list: 'task_queue',
+      results: 'result_hash',
+      leaseMs: 1500,
+    }
     await writeFile(
       runner,
       `import { startPlainWorker } from ${JSON.stringify(new URL('../../dist/worker/plain/index.js', import.meta.url).href)}
@@ -129,7 +162,10 @@ describe('plain-Redis mode', () => {
     }
     const running = keepRunning()
     await redis.cli('LPUSH', 'task_queue', 'kills', ...Array.from({ length: 10 }, (_, i) => `near${i}`))
-    await until(async () => (await redis.cli('HEXISTS', 'result_hash:errors', 'kills')) === '1', { what: 'the killer is set aside', timeoutMs: 80_000 })
+    await until(async () => (await redis.cli('HEXISTS', 'result_hash:errors', 'kills')) === '1', {
+      what: 'the killer is set aside',
+      timeoutMs: 80_000,
+    })
     await results(10)
     done = true
     workers.at(-1)?.kill('SIGKILL')
@@ -152,7 +188,10 @@ describe('plain-Redis mode', () => {
     await until(async () => Number(await redis.cli('HLEN', 'result_hash')) > 2, { what: 'some results are there' })
     worker.kill('SIGTERM')
     expect(await worker.exited).toEqual({ code: 0, signal: null })
-    const [done, waiting] = [Number(await redis.cli('HLEN', 'result_hash')), Number(await redis.cli('LLEN', 'task_queue'))]
+    const [done, waiting] = [
+      Number(await redis.cli('HLEN', 'result_hash')),
+      Number(await redis.cli('LLEN', 'task_queue')),
+    ]
     expect(done + waiting).toBe(50)
     expect(waiting).toBeGreaterThan(0)
   })

@@ -82,6 +82,11 @@ async function start(
 ): Promise<Started> {
   const worker = await startWorker({ tasks: file, redis, threads, namespace, queue, log })
   const { id, tasks, hash, closed } = worker
+  closed.catch((error: unknown) => {
+    log.warn(error instanceof Error ? error.message : String(error))
+    // It had to give up, and handed back what it held. An exit would wait for a thread that can't be stopped.
+    process.kill(process.pid, 'SIGKILL')
+  })
   const names = tasks.length > 8 ? `${tasks.slice(0, 8).join(', ')} and ${tasks.length - 8} more` : tasks.join(', ')
   return {
     id,

@@ -18,7 +18,21 @@ const word = oneOf('returned', 'alive')
 export const giveBack = defineScript({
   name: 'giveBack',
   flags: ['allow-oom'],
-  keys: ['claim', 'dead', 'part', 'chunks', 'results', 'delayed', 'shared', 'quarantine', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
+  keys: [
+    'claim',
+    'dead',
+    'part',
+    'chunks',
+    'results',
+    'delayed',
+    'shared',
+    'quarantine',
+    'ready',
+    'stage',
+    'waiting',
+    'lane',
+    'malformed',
+  ],
   args: ['job', 'worker', 'reason', 'maxDeaths', 'channelPrefix', 'failure', 'evidence'],
   reply: reply => {
     const [first, returned, quarantined, left] = array(reply)

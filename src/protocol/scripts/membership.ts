@@ -160,4 +160,3 @@ redis.call('DEL', workerKey, claimsKey)
 return 'buried'
 `,
 })
-

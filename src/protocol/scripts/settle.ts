@@ -18,7 +18,20 @@ const word = oneOf('committed', 'discarded', 'fenced')
 export const settle = defineScript({
   name: 'settle',
   flags: ['allow-oom'],
-  keys: ['claim', 'part', 'chunks', 'results', 'delayed', 'shared', 'due', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
+  keys: [
+    'claim',
+    'part',
+    'chunks',
+    'results',
+    'delayed',
+    'shared',
+    'due',
+    'ready',
+    'stage',
+    'waiting',
+    'lane',
+    'malformed',
+  ],
   args: ['job', 'incarnation', 'pace', 'channelPrefix', 'inlineBytes', 'chunkCount', 'runCount', 'retryCount'],
   reply: reply => {
     const [first, settled] = array(reply)

@@ -17,8 +17,33 @@ const word = oneOf('submitted', 'conflict', 'replaced', 'parked', 'ended', 'gone
  */
 export const submit = defineScript({
   name: 'submit',
-  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'ready', 'stage', 'waiting', 'lane', 'jobs', 'driven', 'malformed'],
-  args: ['job', 'incarnation', 'collector', 'from', 'to', 'skipped', 'complete', 'driverLeaseMs', 'control', 'fieldCount', 'sharedCount'],
+  keys: [
+    'part',
+    'chunks',
+    'results',
+    'delayed',
+    'shared',
+    'ready',
+    'stage',
+    'waiting',
+    'lane',
+    'jobs',
+    'driven',
+    'malformed',
+  ],
+  args: [
+    'job',
+    'incarnation',
+    'collector',
+    'from',
+    'to',
+    'skipped',
+    'complete',
+    'driverLeaseMs',
+    'control',
+    'fieldCount',
+    'sharedCount',
+  ],
   reply: reply => {
     const [first, cursor] = array(reply)
     return { word: word(first), submitted: number(cursor) }

@@ -50,7 +50,8 @@ const blockMs = 2000
  * leave it with their result, so that a killed worker loses none.
  */
 export async function startPlainWorker(options: PlainWorkerOptions): Promise<RunningPlainWorker> {
-  if (options.threads < 1) throw new UsageError('A plain-Redis worker needs at least one thread: give --threads 1 or more.')
+  if (options.threads < 1)
+    throw new UsageError('A plain-Redis worker needs at least one thread: give --threads 1 or more.')
   const bundle = await bundleTasks(options.tasks)
   const module = await writeBundle(bundle)
   const id = `${hostname()}-${process.pid}-${randomName(3)}`
@@ -110,7 +111,11 @@ class PlainWorker implements RunningPlainWorker {
       options.log.warn(`heartbeat failed: ${messageOf(error)}`)
     }
     this.#heart = new Loop(() => this.#beat(), { intervalMs: this.#leaseMs / 3, jitter: 0, onError })
-    this.#reaper = new PlainReaper(this.#store, { leaseMs: this.#leaseMs, maxDeaths: this.#maxDeaths, log: options.log })
+    this.#reaper = new PlainReaper(this.#store, {
+      leaseMs: this.#leaseMs,
+      maxDeaths: this.#maxDeaths,
+      log: options.log,
+    })
   }
 
   async start(): Promise<void> {
@@ -162,19 +167,31 @@ class PlainWorker implements RunningPlainWorker {
   // Membership --------------------------------------------------------------------------------------------------------
 
   #register() {
-    const info = JSON.stringify({ id: this.id, host: hostname(), pid: process.pid, threads: this.#options.threads, tasks: [this.#options.task], startedAt: Date.now() })
+    const info = JSON.stringify({
+      id: this.id,
+      host: hostname(),
+      pid: process.pid,
+      threads: this.#options.threads,
+      tasks: [this.#options.task],
+      startedAt: Date.now(),
+    })
     return this.#store.register(this.id, this.#leaseMs, info, [this.#claim, ...this.#former.keys()])
   }
 
   async #beat(): Promise<void> {
     // A worker that was declared dead by mistake holds nothing any more; its late commits are refused by its claims.
-    if ((await this.#store.heartbeat(this.id, this.#leaseMs, this.#options.threads)) === 'unknown') await this.#register()
+    if ((await this.#store.heartbeat(this.id, this.#leaseMs, this.#options.threads)) === 'unknown')
+      await this.#register()
     // A subscription waits without a command under way: only a question shows that the connection is half-open.
     this.#subscriber?.ping().catch(() => undefined)
     for (const [claim, since] of this.#former) {
-      await this.#store.giveBack(claim, [...this.#running].filter(running => running.claim === claim).map(({ element }) => element))
+      await this.#store.giveBack(
+        claim,
+        [...this.#running].filter(running => running.claim === claim).map(({ element }) => element),
+      )
       // A blocked BLMOVE of a broken connection can deliver until it times out.
-      if (Date.now() - since > 5 * blockMs && (await this.#store.retireClaim(this.id, claim)) === 'retired') this.#former.delete(claim)
+      if (Date.now() - since > 5 * blockMs && (await this.#store.retireClaim(this.id, claim)) === 'retired')
+        this.#former.delete(claim)
     }
   }
 
@@ -183,9 +200,9 @@ class PlainWorker implements RunningPlainWorker {
   async #take(): Promise<void> {
     let failures = 0
     let enrolled = this.#claim
-    while (!this.#draining) {
+    for (;;) {
       await this.#pool.whenIdle()
-      if (this.#draining) break
+      if (this.#isDraining()) break
       const claim = this.#claim
       try {
         if (claim !== enrolled) {
@@ -204,12 +221,17 @@ class PlainWorker implements RunningPlainWorker {
         this.#track(run)
         if (deaths > 0) await run
       } catch (error) {
-        if (this.#draining) break
+        if (this.#isDraining()) break
         failures++
         if (failures === 3) this.#options.log.warn(`cannot take elements: ${messageOf(error)}`)
         await new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(failures, { firstMs: 50, mostMs: 1000 })))
       }
     }
+  }
+
+  /** A call, because the compiler takes the field for unchanged over an await. */
+  #isDraining(): boolean {
+    return this.#draining
   }
 
   async #run(running: Running): Promise<void> {
@@ -229,7 +251,8 @@ class PlainWorker implements RunningPlainWorker {
     const { field, input } = readPlainElement(message)
     if (this.#draining) return
     const outcome = await this.#attempts(field, input)
-    if (outcome !== undefined) await this.#persist(() => this.#store.answer(Buffer.concat([field, Buffer.from(`@${this.id}`)]), outcome))
+    if (outcome !== undefined)
+      await this.#persist(() => this.#store.answer(Buffer.concat([field, Buffer.from(`@${this.id}`)]), outcome))
   }
 
   /** Undefined when the worker stops before there is an outcome: the element goes back. */
@@ -248,7 +271,9 @@ class PlainWorker implements RunningPlainWorker {
         return { outcome: 'error', value: JSON.stringify({ name, message, stack, attempt, worker: this.id }) }
       }
       if (result.type !== 'died') {
-        await new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(attempt, { firstMs: backoffMs, mostMs: maxBackoffMs })))
+        await new Promise(resolve =>
+          setTimeout(resolve, jitteredBackoffMs(attempt, { firstMs: backoffMs, mostMs: maxBackoffMs })),
+        )
       }
     }
   }

@@ -18,8 +18,20 @@ export interface PlainCall {
 }
 
 export type FromPlainThread =
-  | { readonly type: 'ready'; readonly retries: number; readonly backoffMs: number; readonly maxBackoffMs: number; readonly timeoutMs: number | undefined }
+  | {
+      readonly type: 'ready'
+      readonly retries: number
+      readonly backoffMs: number
+      readonly maxBackoffMs: number
+      readonly timeoutMs: number | undefined
+    }
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
   | { readonly type: 'log'; readonly line: string }
   | { readonly type: 'done'; readonly call: number; readonly value: string | Uint8Array }
-  | { readonly type: 'threw'; readonly call: number; readonly name: string; readonly message: string; readonly stack: string }
+  | {
+      readonly type: 'threw'
+      readonly call: number
+      readonly name: string
+      readonly message: string
+      readonly stack: string
+    }

@@ -8,7 +8,12 @@ import type { FromPlainThread, PlainCall, PlainThreadData } from './messages.ts'
 /** How one attempt at an element ended. `died`: it took its thread down, or had to be ended for its time limit. */
 export type Attempt =
   | { readonly type: 'done'; readonly value: string | Buffer }
-  | { readonly type: 'threw' | 'died' | 'timeout'; readonly name: string; readonly message: string; readonly stack: string }
+  | {
+      readonly type: 'threw' | 'died' | 'timeout'
+      readonly name: string
+      readonly message: string
+      readonly stack: string
+    }
 
 export interface PlainPoolOptions {
   readonly threads: number
@@ -20,7 +25,9 @@ export interface PlainPoolOptions {
 interface Slot {
   readonly number: number
   worker: Worker | undefined
-  busy: { readonly call: number; readonly settle: (attempt: Attempt) => void; timer: NodeJS.Timeout | undefined } | undefined
+  busy:
+    | { readonly call: number; readonly settle: (attempt: Attempt) => void; timer: NodeJS.Timeout | undefined }
+    | undefined
 }
 
 /** What the task says of itself, known once a thread has loaded it. */
@@ -44,7 +51,11 @@ export class PlainPool implements Service {
 
   constructor(options: PlainPoolOptions) {
     this.#options = options
-    this.#slots = Array.from({ length: options.threads }, (_, number) => ({ number, worker: undefined, busy: undefined }))
+    this.#slots = Array.from({ length: options.threads }, (_, number) => ({
+      number,
+      worker: undefined,
+      busy: undefined,
+    }))
   }
 
   /** Resolves when every thread has loaded the module; rejects with the module's error. */
@@ -101,7 +112,12 @@ export class PlainPool implements Service {
         timeoutMs === undefined
           ? undefined
           : setTimeout(() => {
-              this.#end(slot, { type: 'timeout', name: 'TaskTimeoutError', message: `The task ran longer than its timeoutMs of ${timeoutMs}.`, stack: '' })
+              this.#end(slot, {
+                type: 'timeout',
+                name: 'TaskTimeoutError',
+                message: `The task ran longer than its timeoutMs of ${timeoutMs}.`,
+                stack: '',
+              })
             }, timeoutMs + graceMs)
       slot.busy = { call, settle, timer }
       worker.postMessage({ ...request, call, timeoutMs } satisfies PlainCall)
@@ -128,7 +144,11 @@ export class PlainPool implements Service {
             this.#wake()
             break
           case 'failed':
-            reject(message.code === 'UNKNOWN_TASK' ? new UnknownTaskError(message.message) : new TaskModuleError(message.message))
+            reject(
+              message.code === 'UNKNOWN_TASK'
+                ? new UnknownTaskError(message.message)
+                : new TaskModuleError(message.message),
+            )
             break
           case 'log':
             log.info(message.line)
@@ -147,7 +167,9 @@ export class PlainPool implements Service {
         evidence = error instanceof Error ? (error.stack ?? error.message) : String(error)
       })
       worker.on('exit', exitCode => {
-        reject(new TaskModuleError(`A thread ended with exit code ${exitCode} while it loaded the task module. ${evidence}`))
+        reject(
+          new TaskModuleError(`A thread ended with exit code ${exitCode} while it loaded the task module. ${evidence}`),
+        )
         if (slot.worker === worker) slot.worker = undefined
         const message = `The task's thread ended with exit code ${exitCode}${evidence === '' ? '' : `: ${evidence.split('\n')[0] ?? ''}`}.`
         slot.busy?.settle({ type: 'died', name: 'ThreadDiedError', message, stack: evidence })
@@ -162,7 +184,9 @@ export class PlainPool implements Service {
       () => {
         if (this.#stopped || slot.worker !== undefined) return
         this.#launch(slot).catch((error: unknown) => {
-          this.#options.log.warn(`a thread could not be started again: ${error instanceof Error ? error.message : String(error)}`)
+          this.#options.log.warn(
+            `a thread could not be started again: ${error instanceof Error ? error.message : String(error)}`,
+          )
         })
       },
       this.#failures <= this.#slots.length ? 0 : jitteredBackoffMs(this.#failures, { firstMs: 20, mostMs: 5000 }),
@@ -174,7 +198,7 @@ export class PlainPool implements Service {
     const worker = slot.worker
     slot.worker = undefined
     slot.busy?.settle(attempt)
-    void worker?.terminate()
+    worker?.terminate().catch(() => undefined)
   }
 
   #change(): Promise<void> {

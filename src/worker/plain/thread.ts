@@ -15,10 +15,15 @@ try {
   const task = module.tasks.get(data.task)
   if (task === undefined) {
     const known = [...module.tasks.keys()].join(', ')
-    throw new UnknownTaskError(`The task module has no task named ${JSON.stringify(data.task)}. It has: ${known}. Name one of them with --plain-task.`)
+    throw new UnknownTaskError(
+      `The task module has no task named ${JSON.stringify(data.task)}. It has: ${known}. Name one of them with --plain-task.`,
+    )
   }
   await module.setup?.({ worker: data.worker, thread: data.thread })
-  parentPort?.on('message', (call: PlainCall) => void run(task, call))
+  parentPort?.on('message', (call: PlainCall) => {
+    // Never rejects: whatever the task throws is an answer.
+    run(task, call).catch(() => undefined)
+  })
   const { retries, backoffMs, maxBackoffMs, timeoutMs } = task.options
   say({ type: 'ready', retries, backoffMs, maxBackoffMs, timeoutMs })
 } catch (error) {
@@ -26,9 +31,17 @@ try {
   say({ type: 'failed', code, message: error instanceof MillraceError ? error.message : format(error) })
 }
 
-async function run(task: Task<unknown, unknown, unknown>, { call, input, field, attempt, timeoutMs }: PlainCall): Promise<void> {
+async function run(
+  task: Task<unknown, unknown, unknown>,
+  { call, input, field, attempt, timeoutMs }: PlainCall,
+): Promise<void> {
   const abort = new AbortController()
-  const timer = timeoutMs === undefined ? undefined : setTimeout(() => { abort.abort(new Error('timed out')) }, timeoutMs)
+  const timer =
+    timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => {
+          abort.abort(new Error('timed out'))
+        }, timeoutMs)
   try {
     const value = await task.fn(input, {
       jobId: data.task,
@@ -44,7 +57,13 @@ async function run(task: Task<unknown, unknown, unknown>, { call, input, field, 
     say({ type: 'done', call, value: encodePlainResult(value) })
   } catch (error) {
     const known = error instanceof Error ? error : undefined
-    say({ type: 'threw', call, name: known?.name ?? 'Error', message: known?.message ?? format(error), stack: known?.stack ?? '' })
+    say({
+      type: 'threw',
+      call,
+      name: known?.name ?? 'Error',
+      message: known?.message ?? format(error),
+      stack: known?.stack ?? '',
+    })
   } finally {
     clearTimeout(timer)
   }

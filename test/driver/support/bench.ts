@@ -15,7 +15,10 @@ export interface Bench extends AsyncDisposable {
   connect(options?: ConnectOptions): Promise<Mill>
 }
 
-export async function startBench({ threads = 2, redis: redisOptions }: { threads?: number; redis?: RedisOptions } = {}): Promise<Bench> {
+export async function startBench({
+  threads = 2,
+  redis: redisOptions,
+}: { threads?: number; redis?: RedisOptions } = {}): Promise<Bench> {
   const redis = await startRedis(redisOptions)
   const mills: Mill[] = []
   const open = async (options: ConnectOptions = {}) => {

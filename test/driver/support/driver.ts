@@ -16,14 +16,20 @@ async function* slowly(count: number) {
 
 switch (mode) {
   case 'detached':
-    await mill.map(wait, Array.from({ length: 300 }, (_, value) => ({ ms: 2, value })), { id, detached: true }).submitted()
+    await mill
+      .map(
+        wait,
+        Array.from({ length: 300 }, (_, value) => ({ ms: 2, value })),
+        { id, detached: true },
+      )
+      .submitted()
     console.log('submitted')
     break
   case 'range': {
     let seen = 0
-    for await (const _ of mill.map(square, range(400_000), { id })) {
+    for await (const y of mill.map(square, range(400_000), { id })) {
       if (++seen % 50_000 !== 0) continue
-      console.log(`seen ${seen}`)
+      console.log(`seen ${seen}, the last was ${y}`)
       await sleep(30)
     }
     break
@@ -39,15 +45,21 @@ switch (mode) {
   }
   case 'reduce': {
     const job = mill.map(same, range(1_000_000), { id })
-    void job.reduce(add, 5)
+    job.reduce(add, 5).catch(console.error)
     for (;;) {
       console.log(`collected ${(await job.progress()).collected}`)
       await sleep(5)
     }
   }
   case 'interrupt':
-    void mill.map(wait, [{ ms: 60_000, value: 1 }]).results()
-    void mill.map(wait, [{ ms: 60_000, value: 1 }], { id }).results()
+    mill
+      .map(wait, [{ ms: 60_000, value: 1 }])
+      .results()
+      .catch(console.error)
+    mill
+      .map(wait, [{ ms: 60_000, value: 1 }], { id })
+      .results()
+      .catch(console.error)
     await sleep(200)
     console.log('waiting')
     break

@@ -23,7 +23,10 @@ export const note = task('note', async ({ file, line, ms = 0 }: { file: string; 
   return line
 })
 export const large = task('large', ({ bytes, fill }: { bytes: number; fill: number }) => Buffer.alloc(bytes, fill))
-export const lookUp = task('lookUp', (key: string, ctx: { readonly shared: Readonly<Record<string, number>> }) => ctx.shared[key] ?? -1)
+export const lookUp = task(
+  'lookUp',
+  (key: string, ctx: { readonly shared: Readonly<Record<string, number>> }) => ctx.shared[key] ?? -1,
+)
 export const add = reducer('add', (a: number, b: number) => a + b)
 export const join = reducer('join', (a: string, b: string) => a + b)
 
