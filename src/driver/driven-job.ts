@@ -1,11 +1,4 @@
-import {
-  CollectorReplacedError,
-  ConnectionClosedError,
-  InputsIncompleteError,
-  JobCancelledError,
-  JobConflictError,
-  TasksLostError,
-} from '../errors.ts'
+import { ConnectionClosedError, InputsIncompleteError } from '../errors.ts'
 import { encodeRangePayload } from '../protocol/chunk.ts'
 import type { PartCounters, PartRecord } from '../protocol/records.ts'
 import type { JobMessage, ResultsMessage } from '../protocol/run.ts'
@@ -16,6 +9,9 @@ import type { Arrival, Piece } from './assembler.ts'
 import { Collector } from './collector.ts'
 import { nothingToFeed } from './feeder.ts'
 import type { Feeder } from './feeder.ts'
+import { cancelledElsewhere, collectorReplaced, inputsIncomplete, jobCancelled, tasksLost } from './job-errors.ts'
+import { isSound, judge } from './judge.ts'
+import type { Belief, Verdict } from './judge.ts'
 import { Outbox } from './outbox.ts'
 import { driverLeaseMs } from './part.ts'
 import type { Part } from './part.ts'
@@ -303,10 +299,7 @@ export class DrivenJob {
       return false
     }
     if (!this.inputsComplete()) {
-      throw new InputsIncompleteError(
-        `The job ${this.id} ended early: its driver went away after it had submitted ${total} inputs, and the rest were never submitted. All that was submitted has been delivered.`,
-        { submitted: total },
-      )
+      throw inputsIncomplete(this.id, total)
     }
     return true
   }
@@ -403,18 +396,11 @@ export class DrivenJob {
   }
 
   async #reconcile(): Promise<void> {
-    const { acknowledged, completed, created } = this.submitter
-    const { incarnation, collector } = this.part
-    if (!created || !this.#isSteady(incarnation)) return
+    const belief = this.#belief()
+    if (!belief.created || !this.#isSteady(belief.incarnation)) return
     const stand = await this.store.readCounters(this.id)
-    if (!this.#isSteady(incarnation)) return
-    const sound =
-      stand?.incarnation === incarnation &&
-      stand.collector === collector &&
-      stand.state === 'open' &&
-      stand.submitted >= acknowledged &&
-      (stand.complete || !completed)
-    if (!sound) {
+    if (!this.#isSteady(belief.incarnation)) return
+    if (stand === undefined || !isSound(stand, belief)) {
       this.submitter.halt()
       return
     }
@@ -427,52 +413,50 @@ export class DrivenJob {
     return !this.#over && !this.#recovering && this.part.incarnation === incarnation
   }
 
+  #belief(): Belief {
+    const { job, incarnation, collector } = this.part
+    const { created, acknowledged, completed } = this.submitter
+    return { job, incarnation, collector, created, acknowledged, completed, mustRestart: this.#mustRestart }
+  }
+
   /** Nothing is under way. Finds out how the part stands, repairs it, and lets the submitter go on. */
   async #recover(): Promise<void> {
     for (let attempt = 1; !this.over; attempt++) {
       try {
         const stand = await this.store.readCounters(this.id)
-        const step = this.#judge(stand)
-        if (step instanceof Error) this.fail(step)
-        else if (step === 'attach') await this.store.attach(this.id, this.part.collector, driverLeaseMs, this.part.hash)
-        else if (step === 'restart') await this.#dropAndTell()
-        else {
-          this.submitter.resume(step)
-          this.collector.expect(step.created ? (stand?.settled ?? 0) : 0)
-          return
-        }
+        if (await this.#act(judge(stand, this.#belief()), stand)) return
       } catch {
         await pause(attempt)
       }
     }
   }
 
-  /** What a part's stand calls for: an error ends the job. */
-  #judge(
-    stand: PartCounters | undefined,
-  ): Error | 'attach' | 'restart' | { submitted: number; complete: boolean; created: boolean } {
-    const { created } = this.submitter
-    const ended = stand?.state === 'cancelled'
-    const isOurs = stand?.incarnation === this.part.incarnation
-    // What a record says that ended does not stand in the way of a job that is not there yet.
-    if (stand === undefined || (ended && (isOurs ? this.#mustRestart : !created))) {
-      const lost = created ? this.#startAnew() : undefined
-      return lost ?? { submitted: 0, complete: false, created: false }
+  /** Does what the verdict says. True when the submitter goes on, or the job has ended. */
+  async #act(verdict: Verdict, stand: PartCounters | undefined): Promise<boolean> {
+    if (verdict instanceof Error) {
+      this.fail(verdict)
+      return true
     }
-    if (stand.collector !== this.part.collector && (created || isOurs)) {
-      return collectorReplaced(this.id)
+    if (verdict === 'attach') {
+      await this.store.attach(this.id, this.part.collector, driverLeaseMs, this.part.hash)
+      return false
     }
-    if (!isOurs) {
-      return new JobConflictError(`A job with the id ${this.id} exists already. Choose another id, or attach to it.`)
+    if (verdict === 'restart') {
+      await this.#dropAndTell()
+      return false
     }
-    if (ended) return cancelledElsewhere(this.id)
-    if (stand.state === 'parked') return 'attach'
-    if (this.#mustRestart) return 'restart'
-    return { submitted: stand.submitted, complete: stand.complete, created: true }
+    if (verdict === 'resume' && stand !== undefined) {
+      this.submitter.resume({ ...stand, created: true })
+      this.collector.expect(stand.settled)
+      return true
+    }
+    if (verdict === 'anew') this.#startAnew()
+    this.submitter.resume({ submitted: 0, complete: false, created: false })
+    return true
   }
 
   /** Redis has lost the part: a new incarnation of it begins with all that is not collected. */
-  #startAnew(): TasksLostError | undefined {
+  #startAnew(): void {
     this.#mustRestart = false
     this.part.renew()
     this.assembler.forgetUnread()
@@ -480,12 +464,7 @@ export class DrivenJob {
     this.releaser.restate()
     const sharedIsLost = this.part.fields.shared && this.part.shared === undefined
     const lost = this.assembler.coverage.gaps(0, sharedIsLost ? this.outbox.end : this.outbox.keptFrom)
-    if (lost.length === 0) return undefined
-    const tasks = lost.reduce((sum, [from, to]) => sum + to - from, 0)
-    return new TasksLostError(
-      `Redis has lost ${tasks} tasks of the job ${this.id}, whose inputs this driver does not have. Run them again.`,
-      { lost },
-    )
+    if (lost.length > 0) this.fail(tasksLost(this.id, lost))
   }
 }
 
@@ -505,22 +484,9 @@ class MillraceUnknownError extends Error {
   }
 }
 
-/** What the consumer of a cancelled job gets. `cause`: the signal's reason, where a signal did it. */
-export function jobCancelled(id: string, cause?: unknown): JobCancelledError {
-  return new JobCancelledError(`The job ${id} was cancelled.`, { cause })
-}
-
 /** Redis can't be told: the job's lease lapses, and what is left of it expires. */
 function leaveToExpire(): void {
   return undefined
-}
-
-function collectorReplaced(id: string): CollectorReplacedError {
-  return new CollectorReplacedError(`Another connection has attached to the job ${id} and collects it now.`)
-}
-
-function cancelledElsewhere(id: string): JobCancelledError {
-  return new JobCancelledError(`The job ${id} was cancelled from elsewhere.`)
 }
 
 function pause(attempt: number): Promise<void> {

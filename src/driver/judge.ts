@@ -1,0 +1,49 @@
+import type { PartCounters } from '../protocol/records.ts'
+import { cancelledElsewhere, collectorReplaced, idIsTaken } from './job-errors.ts'
+
+/** What a driver knows of its part, to hold against what Redis has. */
+export interface Belief {
+  readonly job: string
+  readonly incarnation: string
+  readonly collector: string
+  /** Whether Redis ever had the part. */
+  readonly created: boolean
+  /** How many tasks Redis has acknowledged, and whether that they are all. */
+  readonly acknowledged: number
+  readonly completed: boolean
+  /** Whether results that must be in Redis are not, so that the part can't go on as it is. */
+  readonly mustRestart: boolean
+}
+
+/**
+ * What a part's stand calls for, when nothing is under way. An Error ends the job. `create`: it is not there yet;
+ * `anew`: it was, and a new incarnation begins; `attach`: it is parked; `restart`: drop it and begin anew; `resume`: go on
+ * from where Redis is, which may be less far than it was.
+ */
+export type Verdict = Error | 'create' | 'anew' | 'attach' | 'restart' | 'resume'
+
+export function judge(stand: PartCounters | undefined, belief: Belief): Verdict {
+  const { job, created, mustRestart } = belief
+  if (stand === undefined) return created ? 'anew' : 'create'
+  const isOurs = stand.incarnation === belief.incarnation
+  const ended = stand.state === 'cancelled'
+  // What a record says that has ended does not stand in the way of a job that is not there yet.
+  if (ended && !isOurs && !created) return 'create'
+  if (ended && isOurs && mustRestart && stand.collector === belief.collector) return 'anew'
+  if (stand.collector !== belief.collector && (created || isOurs)) return collectorReplaced(job)
+  if (!isOurs) return idIsTaken(job)
+  if (ended) return cancelledElsewhere(job)
+  if (stand.state === 'parked') return 'attach'
+  return mustRestart ? 'restart' : 'resume'
+}
+
+/** Whether Redis has at least what it acknowledged, and the part is the driver's and runs. */
+export function isSound(stand: PartCounters | undefined, belief: Belief): boolean {
+  return (
+    stand?.incarnation === belief.incarnation &&
+    stand.collector === belief.collector &&
+    stand.state === 'open' &&
+    stand.submitted >= belief.acknowledged &&
+    (stand.complete || !belief.completed)
+  )
+}
