@@ -9,6 +9,7 @@
 import Module, { createRequire, register } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { entryFor, runningPackage } from './package-entry.ts'
+import { isMillraceError, tellUncaught } from './uncaught.ts'
 
 type Load = (this: unknown, request: string, ...rest: unknown[]) => unknown
 
@@ -27,6 +28,14 @@ const load = loader._load
 loader._load = function (request, ...rest) {
   return modules.get(request) ?? load.call(this, request, ...rest)
 }
+
+// Node shows an uncaught error with the line of ours that threw it. The script's own lines say more.
+process.on('uncaughtExceptionMonitor', error => {
+  const handled = process.listenerCount('uncaughtException') > 0
+  if (handled || process.env['MILLRACE_DEBUG'] === '1' || !isMillraceError(error, modules.get('millrace'))) return
+  tellUncaught(error)
+  process.exit(1)
+})
 
 /** Where the script finds the module, else where the running copy has it. */
 function findFor(script: string | undefined, specifier: string): string | undefined {

@@ -83,7 +83,7 @@ class CallBatch {
       reducer: () => '',
     })
     this.#collect().catch((error: unknown) => {
-      for (const call of this.#calls) call?.reject(error as Error)
+      for (const call of this.#calls) call?.reject(submittedAt.locate(error) as Error)
     })
   }
 

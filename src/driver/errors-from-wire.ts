@@ -1,4 +1,4 @@
-import { TaskCancelledError, TaskError, TaskQuarantinedError, TaskTimeoutError } from '../errors.ts'
+import { MillraceError, TaskCancelledError, TaskError, TaskQuarantinedError, TaskTimeoutError } from '../errors.ts'
 import { reviveFailure } from '../protocol/failure.ts'
 import { decodeOutcome } from '../protocol/outcome.ts'
 
@@ -14,6 +14,13 @@ export class SubmittedAt {
   /** The lines of the trace, without the first, which names nothing. */
   get lines(): string {
     return (this.#trace.stack ?? '').split('\n').slice(1).join('\n')
+  }
+
+  /** The error with this trace, where it came about later, in lines of ours that tell the user nothing. */
+  locate(error: unknown): unknown {
+    if (!(error instanceof MillraceError) || error instanceof TaskError) return error
+    setStack(error, `${error.name}: ${error.message}\n${this.lines}`)
+    return error
   }
 }
 
@@ -37,12 +44,12 @@ export function taskError(
     `    in task ${JSON.stringify(task)}, index ${index}, attempt ${attempt}, on ${worker}; submitted`,
     at.submittedAt.lines,
   ]
-  Object.defineProperty(made, 'stack', {
-    value: stack.filter(line => line !== '').join('\n'),
-    writable: true,
-    configurable: true,
-  })
+  setStack(made, stack.filter(line => line !== '').join('\n'))
   return made
+}
+
+function setStack(error: Error, stack: string): void {
+  Object.defineProperty(error, 'stack', { value: stack, writable: true, configurable: true })
 }
 
 function make(code: string, message: string, fields: ConstructorParameters<typeof TaskQuarantinedError>[1]): TaskError {

@@ -75,7 +75,7 @@ abstract class Iteration<T> implements AsyncIterator<T> {
       } catch (error) {
         this.#done = true
         await this.#job?.endWith(error)
-        throw error
+        throw this.#submittedAt.locate(error)
       }
     }
     return this.#give()

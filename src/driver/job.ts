@@ -75,8 +75,13 @@ abstract class BaseJob<O> {
   }
 
   #use<T>(how: string, use: (job: DrivenJob) => Promise<T>): Promise<T> {
-    if (this.#consumed) return this.consume(how).then(use)
-    return this.#parts.opening.consumed(this.consume(how).then(use))
+    const isFirst = !this.#consumed
+    const used = this.consume(how)
+      .then(use)
+      .catch((error: unknown) => {
+        throw this.#parts.submittedAt.locate(error)
+      })
+    return isFirst ? this.#parts.opening.consumed(used) : used
   }
 
   protected get submittedAt(): SubmittedAt {

@@ -1,4 +1,5 @@
 import { inspect, types } from 'node:util'
+import { userFrames } from '../code/own-frames.ts'
 import { decodeValue, encodeValue } from './values.ts'
 
 /**
@@ -77,7 +78,8 @@ class Description {
   #error(error: object, depth: number, limits: typeof outer): ErrorRecord {
     const name = this.#text(read(error, 'name'), maxNameBytes)
     const message = this.#text(read(error, 'message'), limits.message)
-    const stack = this.#text(read(error, 'stack'), limits.stack)
+    const trace = read(error, 'stack')
+    const stack = this.#text(typeof trace === 'string' ? userFrames(trace) : '', limits.stack)
     const fields = this.#fields(error, limits.fields)
     const causes =
       depth < maxCauses && attempt(() => Object.hasOwn(error, 'cause'))

@@ -73,9 +73,34 @@ describe('runScript', () => {
 
   test("shows the script's own lines when it throws, and gives its exit code", async () => {
     const output = await outputOf({ 'main.ts': `interface A { a: 1 }\n\nthrow new Error('up')\n` }, 'main.ts')
-    expect(output.join('\n')).toMatch(/Error: up\n\s+at .*main\.ts:3:7/)
+    expect(output.join('\n')).toMatch(/Error: up\n\s+at .*main\.ts:3:/)
     expect(output).toContain('ended 1')
     expect(await outputOf({ 'main.ts': 'process.exit(7)' }, 'main.ts')).toEqual(['ended 7'])
+  })
+
+  test("tells of an error of Millrace in a line, with the script's own lines and none of ours", async () => {
+    const files = {
+      'main.ts': `import { UsageError } from 'millrace'\n\nthrow new UsageError('no such thing', { cause: new Error('why') })\n`,
+    }
+    const output = await outputOf(files, 'main.ts')
+    expect(output.filter(line => !/^ +at .*main\.ts:3:/.test(line))).toEqual([
+      'ended 1',
+      'error USAGE: no such thing',
+      'cause: why',
+    ])
+    expect(output).toHaveLength(4)
+  })
+
+  test('leaves an error of Millrace to the script that handles what nobody caught', async () => {
+    const output = await outputOf(
+      {
+        'main.ts': `import { UsageError } from 'millrace'
+          process.on('uncaughtException', error => { console.log('handled', error.message) })
+          throw new UsageError('no such thing')`,
+      },
+      'main.ts',
+    )
+    expect(output).toEqual(['handled no such thing', 'ended 0'])
   })
 
   test('says where the syntax of a script is wrong', async () => {

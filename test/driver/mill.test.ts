@@ -61,12 +61,14 @@ describe('run and submit', () => {
     expect(error).toMatchObject({ code: 'TASK_FAILED', message: 'no 3', task: 'refuse', index: 0, attempt: 1 })
     expect((error as Error).cause).toMatchObject({ name: 'RangeError', message: 'no 3' })
     expect((error as Error).stack).toMatch(/tasks\.ts:\d+[^]*submitted[^]*mill\.test\.ts:\d+/)
+    expect((error as Error).stack).not.toMatch(/[/](src|dist)[/](driver|worker)[/]/)
   })
 
   test('an input that cannot travel is named by its path', async () => {
     const error = await caught(mill().run(echo, { rows: [1, () => 2] }))
     expect(error).toBeInstanceOf(UnencodableValueError)
     expect(error).toMatchObject({ path: '$[0].rows[1]' })
+    expect((error as Error).stack).toMatch(/^UnencodableValueError: [^\n]+\n +at [^\n]*mill\.test\.ts:\d+/)
   })
 
   test('leave nothing behind in Redis', async () => {
@@ -203,6 +205,7 @@ describe('map', () => {
         .results(),
     )
     expect(error).toMatchObject({ code: 'VALUE_NOT_ENCODABLE', path: '$[2].on' })
+    expect((error as Error).stack).toMatch(/^UnencodableValueError: [^\n]+\n +at [^\n]*mill\.test\.ts:\d+/)
     await until(async () => (await partKeysLeft()).length === 0, { what: 'no keys of jobs are left' })
   })
 

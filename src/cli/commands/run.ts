@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { Command } from 'commander'
 import { exitCodeOf, runScript } from '../../code/run-script.ts'
 import { UsageError } from '../../errors.ts'
-import { withRedis, type RedisFlags } from '../options.ts'
+import { withRedis, type OutputFlags, type RedisFlags } from '../options.ts'
 
 /** `millrace run`: a driver script in TypeScript, without a build step. */
 export function runCommand(end: (exitCode: number) => void): Command {
@@ -13,7 +13,7 @@ export function runCommand(end: (exitCode: number) => void): Command {
     .argument('<file>', 'the program, such as main.ts')
     .argument('[args...]', 'arguments for the program, after --')
     .addHelpText('after', '\nExample: millrace run main.ts -- --rows 1000')
-    .action(async (file: string, args: string[], flags: RedisFlags) => {
+    .action(async (file: string, args: string[], flags: RedisFlags & OutputFlags) => {
       if (!existsSync(file)) {
         throw new UsageError(
           `There is no file ${resolve(file)}, so that nothing can be run. Give the path of your program: millrace run main.ts.`,
@@ -25,7 +25,12 @@ export function runCommand(end: (exitCode: number) => void): Command {
 }
 
 /** The program's `connect()` reads where Redis is from its environment. */
-function scriptEnvironment({ redis }: RedisFlags): NodeJS.ProcessEnv {
+function scriptEnvironment({ redis, debug }: RedisFlags & OutputFlags): NodeJS.ProcessEnv {
   const { REDIS_URL: _replaced, ...environment } = process.env
-  return { ...environment, ...(redis === undefined ? {} : { REDIS_URL: redis }), MILLRACE_ANNOUNCE: '1' }
+  return {
+    ...environment,
+    ...(redis === undefined ? {} : { REDIS_URL: redis }),
+    ...(debug === true ? { MILLRACE_DEBUG: '1' } : {}),
+    MILLRACE_ANNOUNCE: '1',
+  }
 }
