@@ -88,7 +88,7 @@ describe('runScript', () => {
       'error USAGE: no such thing',
       'cause: why',
     ])
-    expect(output).toHaveLength(4)
+    expect(output.some(line => /main\.ts:3:/.test(line))).toBe(true)
   })
 
   test('leaves an error of Millrace to the script that handles what nobody caught', async () => {
