@@ -32,6 +32,7 @@ import { split } from '../protocol/scripts/split.ts'
 import { submit } from '../protocol/scripts/submit.ts'
 import type { Client } from './client.ts'
 import { runScript } from './run-script.ts'
+import { traceCommit } from './trace.ts'
 
 /** One chunk of a commit: its first `done` tasks are settled by the runs and retries that come along. */
 export interface SettledChunk {
@@ -307,25 +308,28 @@ export class LaneStore {
     for (const { first, attempt, done } of commit.chunks) moreArgs.push(first, attempt, done)
     for (const run of commit.runs) moreArgs.push(run.first, run.count, run.kind, encodeRunValue(run))
     for (const { delayMs, element } of commit.retries) moreArgs.push(Math.round(delayMs), element)
-    return runScript(this.client, settle, {
-      keys: {
-        ...this.#partKeys(part.job),
-        ...this.#codeKeys(part.hash),
-        ...this.keys,
-        claim: claimKey(this.lane, claimId),
-      },
-      args: {
-        job: part.job,
-        incarnation: part.incarnation,
-        pace: commit.paceNs.toFixed(1),
-        channelPrefix: this.#channelPrefix(),
-        inlineBytes,
-        chunkCount: commit.chunks.length,
-        runCount: commit.runs.length,
-        retryCount: commit.retries.length,
-      },
-      moreArgs,
-    })
+    const { job, incarnation } = part
+    return traceCommit({ claim: claimId, job, incarnation, runs: commit.runs }, () =>
+      runScript(this.client, settle, {
+        keys: {
+          ...this.#partKeys(job),
+          ...this.#codeKeys(part.hash),
+          ...this.keys,
+          claim: claimKey(this.lane, claimId),
+        },
+        args: {
+          job,
+          incarnation,
+          pace: commit.paceNs.toFixed(1),
+          channelPrefix: this.#channelPrefix(),
+          inlineBytes,
+          chunkCount: commit.chunks.length,
+          runCount: commit.runs.length,
+          retryCount: commit.retries.length,
+        },
+        moreArgs,
+      }),
+    )
   }
 
   /** Returns a job's chunks from a claim, uncharged, but for those still running. At most 64 a call; see `left`. */

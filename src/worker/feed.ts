@@ -4,6 +4,7 @@ import { decodeChunk } from '../protocol/chunk.ts'
 import type { Chunk } from '../protocol/chunk.ts'
 import type { LaneStore } from '../store/lane-store.ts'
 import { outcomeUnknown } from '../store/reply-error.ts'
+import { traceClaim } from '../store/trace.ts'
 import { maxWindow } from './board.ts'
 import type { Board, Slot } from './board.ts'
 import type { ClaimId, ClaimIds } from './claim-ids.ts'
@@ -174,6 +175,7 @@ export class Feed {
       ids.abandon(claim, false)
       return undefined
     }
+    traceClaim(claim.id, () => chunks.map(({ header }) => header))
     return { claim, slot, chunks, tasks, suspect: chunks.some(({ header }) => header.deaths > 0) }
   }
 }

@@ -69,11 +69,14 @@ export class RedisProcess {
     return this.#pid
   }
 
-  /** Ends the server if it runs (SIGTERM, so that it saves what it is configured to), and starts it on the same data. */
-  async restart(): Promise<void> {
+  /**
+   * Ends the server if it runs (SIGTERM, so that it saves what it is configured to), and starts it on the same data.
+   * `extraConfig`: lines of redis.conf for this start alone.
+   */
+  async restart(extraConfig: Readonly<Record<string, string>> = {}): Promise<void> {
     await this.kill('SIGTERM')
     const configPath = join(this.#home, 'redis.conf')
-    await writeFile(configPath, this.#config())
+    await writeFile(configPath, this.#config(extraConfig))
     const log = await open(this.#logPath, 'a')
     const child = spawn(this.#program.server, [configPath], { stdio: ['ignore', log.fd, log.fd] })
     await log.close()
@@ -128,7 +131,7 @@ export class RedisProcess {
     return stdout.replace(/\n$/, '')
   }
 
-  #config(): string {
+  #config(extraConfig: Readonly<Record<string, string>>): string {
     const { appendonly = 'no', config = {} } = this.#options
     const lines = {
       port: String(this.port ?? 0),
@@ -140,6 +143,7 @@ export class RedisProcess {
       ...(appendonly !== 'no' && { appendfsync: appendonly }),
       'enable-debug-command': 'local',
       ...config,
+      ...extraConfig,
     }
     return Object.entries(lines)
       .map(([name, value]) => `${name} ${value}\n`)

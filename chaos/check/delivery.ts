@@ -1,0 +1,155 @@
+import { codeOfPoison, valueOf } from '../events.ts'
+import type { Event, JobSpec } from '../events.ts'
+import type { Commit, JobStory, Life, Of, Story } from './story.ts'
+import type { Rule, Violation } from './violation.ts'
+
+/** What the drivers saw of each job: all of it, once, right, and of tasks that ran. */
+export function checkDelivery(story: Story): Violation[] {
+  return [...story.jobs.values()].flatMap(job => checkJob(job, story))
+}
+
+function checkJob(job: JobStory, story: Story): Violation[] {
+  const found: Violation[] = []
+  const blame = (rule: Rule, what: string, ...events: (Event | undefined)[]) => {
+    found.push({ rule, what: `job ${job.job} (${job.spec.workload}): ${what}`, events: events.filter(isEvent) })
+  }
+  for (const life of job.lives) {
+    checkOrder(job.spec, life, blame)
+    for (const outcome of life.outcomes) checkOutcome(job, outcome, blame)
+  }
+  checkEndings(job, story, blame)
+  return found
+}
+
+type Blame = (rule: Rule, what: string, ...events: (Event | undefined)[]) => void
+
+function checkOrder({ workload }: JobSpec, { outcomes }: Life, blame: Blame): void {
+  const seen = new Map<number, Event>()
+  let last: Of<'result'> | Of<'failed'> | undefined
+  for (const outcome of outcomes) {
+    const earlier = seen.get(outcome.index)
+    if (earlier !== undefined) blame('delivered twice', `one driver saw task ${outcome.index} twice`, earlier, outcome)
+    else if (workload !== 'burst' && last !== undefined && outcome.index !== last.index + 1)
+      blame('delivered twice', `task ${outcome.index} came after task ${last.index}`, last, outcome)
+    seen.set(outcome.index, outcome)
+    last = outcome
+  }
+}
+
+function checkOutcome({ spec, starts, effects }: JobStory, outcome: Of<'result'> | Of<'failed'>, blame: Blame): void {
+  const { index } = outcome
+  const poison = spec.poison[index]
+  if (index < 0 || index >= spec.count) return blame('wrong value', `there is no task ${index}`, outcome)
+  if (!starts.has(index)) blame('never attempted', `task ${index} has an outcome and never ran`, outcome)
+  if (outcome.type === 'failed') {
+    const expected = poison === undefined ? undefined : codeOfPoison[poison]
+    if (expected === undefined) {
+      const rule = outcome.code === 'TASK_QUARANTINED' ? 'charged wrongly' : 'unexplained error'
+      blame(rule, `task ${index} does no harm and failed with ${outcome.code}`, outcome)
+    } else if (outcome.code !== expected)
+      blame('unexplained error', `task ${index} (${poison}) failed with ${outcome.code}, not ${expected}`, outcome)
+    return
+  }
+  if (poison !== undefined) blame('wrong value', `task ${index} (${poison}) has a result`, outcome)
+  if (outcome.value !== valueOf(spec.salt, index))
+    blame('wrong value', `task ${index} gave ${outcome.value}, not ${valueOf(spec.salt, index)}`, outcome)
+  if (!effects.has(index)) blame('never attempted', `task ${index} has a result and no effect`, outcome)
+}
+
+// How it ended --------------------------------------------------------------------------------------------------------
+
+function checkEndings(job: JobStory, story: Story, blame: Blame): void {
+  const endings = job.lives.flatMap(({ ended }) => (ended === undefined ? [] : [ended]))
+  const final = endings.filter(event => !isReplaced(event))
+  if (final.length === 0) {
+    blame('lost', `it never ended; ${seenOf(job).size} of ${job.spec.count} outcomes were seen`, job.begun, ...endings)
+  }
+  for (const life of job.lives) {
+    if (life.ended === undefined) continue
+    const { ending } = life.ended
+    if (ending.how === 'complete') checkComplete(job, life.ended, ending.aggregate, blame)
+    else if (!isExplained(job, life, story))
+      blame('unexplained error', `it ended with ${ending.code}: ${ending.message}`, job.begun, life.ended)
+  }
+  const aggregates = endings.filter(({ ending }) => ending.how === 'complete' && ending.aggregate !== undefined)
+  if (aggregates.length > 1) blame('wrong aggregate', 'two drivers were given the sum', ...aggregates)
+}
+
+function checkComplete(job: JobStory, ended: Of<'ended'>, aggregate: number | undefined, blame: Blame): void {
+  const { count, salt, workload } = job.spec
+  const all = Array.from({ length: count }, (_, index) => index)
+  if (workload === 'reduce') {
+    const expected = all.reduce((sum, index) => sum + valueOf(salt, index), 0)
+    if (aggregate !== expected) blame('wrong aggregate', `the sum is ${String(aggregate)}, not ${expected}`, ended)
+    const idle = all.filter(index => !job.effects.has(index))
+    if (idle.length > 0) blame('never attempted', `its sum was given, and ${some(idle)} left no effect`, ended)
+    return
+  }
+  const seen = seenOf(job)
+  const missing = all.filter(index => !seen.has(index))
+  if (missing.length > 0) blame('lost', `it ended, and ${some(missing)} had no outcome`, ended)
+}
+
+/** An error that a job may end with, given what was done to its driver and to Redis. */
+function isExplained(job: JobStory, life: Life, story: Story): boolean {
+  const { ended, by } = life
+  if (ended?.ending.how !== 'error') return true
+  const isTakenOver = job.lives.length > 1
+  const wasLost = story.losses.some(loss => loss.beginsAt >= job.begun.at && loss.endsAt <= ended.at)
+  switch (ended.ending.code) {
+    case 'COLLECTOR_REPLACED':
+      return story.freezes.some(({ what, pid }) => what === 'driver' && pid === by)
+    case 'INPUTS_INCOMPLETE':
+      return isTakenOver && life.attached?.how === 'attach' && isCountTrue(job, ended.ending.submitted ?? -1)
+    case 'TASKS_LOST':
+      // The driver that had the inputs is gone.
+      return isTakenOver && wasLost
+    case 'JOB_NOT_FOUND':
+      return isTakenOver && (wasLost || job.starts.size === 0 || isSettled(job, story.commits))
+    default:
+      return false
+  }
+}
+
+/** InputsIncompleteError says how many inputs Redis had been given: those that ran are among them, and all were delivered. */
+function isCountTrue(job: JobStory, submitted: number): boolean {
+  const { count, workload } = job.spec
+  if (submitted < 0 || submitted > count || Math.max(-1, ...job.starts.keys()) >= submitted) return false
+  if (job.lives.some(life => life.submitted !== undefined)) return false
+  const seen = seenOf(job)
+  // `settled` and `reduce` give nothing when they reject.
+  return (
+    workload === 'reduce' ||
+    workload === 'poison' ||
+    Array.from({ length: submitted }, (_, i) => i).every(i => seen.has(i))
+  )
+}
+
+/** The driver died after the last result was used, and before it could say so. */
+function isSettled(job: JobStory, commits: readonly Commit[]): boolean {
+  const settled = seenOf(job)
+  for (const { spans, state } of commits) {
+    if (state === 'fenced' || state === 'discarded') continue
+    for (const span of spans) {
+      if (span.job === job.job) for (let i = 0; i < span.count; i++) settled.add(span.first + i)
+    }
+  }
+  return settled.size === job.spec.count
+}
+
+function seenOf({ lives }: Pick<JobStory, 'lives'>): Set<number> {
+  return new Set(lives.flatMap(({ outcomes }) => outcomes.map(({ index }) => index)))
+}
+
+function isReplaced({ ending }: Of<'ended'>): boolean {
+  return ending.how === 'error' && ending.code === 'COLLECTOR_REPLACED'
+}
+
+function isEvent(event: Event | undefined): event is Event {
+  return event !== undefined
+}
+
+function some(indexes: readonly number[]): string {
+  const shown = indexes.slice(0, 5).join(', ')
+  return `${indexes.length} tasks (${shown}${indexes.length > 5 ? ', …' : ''})`
+}

@@ -1,0 +1,36 @@
+import type { Event } from '../events.ts'
+
+/** Something that must not be, with the events that show it. */
+export interface Violation {
+  readonly rule: Rule
+  readonly what: string
+  readonly events: readonly Event[]
+}
+
+export type Rule =
+  /** A job had no end, or not each of its tasks one result. */
+  | 'lost'
+  /** A driver saw a task's result twice, or results out of order. */
+  | 'delivered twice'
+  /** A result is not the task's value. */
+  | 'wrong value'
+  /** A result of a task that never ran, or that left no effect. */
+  | 'never attempted'
+  /** A task was committed twice in one history of Redis. */
+  | 'double commit'
+  /** A worker that was declared dead committed what it had held. */
+  | 'late commit accepted'
+  /** A reduction is not what its values come to, or was handed out twice. */
+  | 'wrong aggregate'
+  /** A job ended with an error that nothing explains. */
+  | 'unexplained error'
+  /** A task was charged, or set aside, for what others did. */
+  | 'charged wrongly'
+  /** A task ran again although its worker lived. */
+  | 'ran twice'
+  /** Something of the run is still in Redis. */
+  | 'left over'
+  /** A process ended, or went on, that should not have. */
+  | 'process'
+  /** Nothing happened of what was to be proved harmless. */
+  | 'vacuous'

@@ -1,0 +1,97 @@
+import { fileURLToPath } from 'node:url'
+import { spawnNode } from '../test/support/process.ts'
+import type { NodeProcess } from '../test/support/process.ts'
+import type { History } from './history.ts'
+import type { WorkerSettings } from './processes/settings.ts'
+
+const workerFile = fileURLToPath(new URL('./processes/worker.ts', import.meta.url))
+
+export interface Worker {
+  readonly pid: number
+  readonly process: NodeProcess
+  ready: boolean
+  frozen: boolean
+  /** The harness ended it. */
+  killed: boolean
+}
+
+/** The workers of a run: as many as there are to be, whoever of them dies. */
+export class Fleet {
+  readonly #settings: WorkerSettings
+  readonly #size: number
+  readonly #history: History
+  readonly #workers = new Set<Worker>()
+  #stopping = false
+  /** Ends of workers that nobody asked for, in words. */
+  readonly surprises: string[] = []
+  /** How many ended by a signal that the harness did not send: poison does that. */
+  killedByTask = 0
+
+  constructor(settings: WorkerSettings, size: number, history: History) {
+    this.#settings = settings
+    this.#size = size
+    this.#history = history
+  }
+
+  /** Those that are up and can be harmed. */
+  get able(): readonly Worker[] {
+    return [...this.#workers].filter(({ ready, frozen, killed }) => ready && !frozen && !killed)
+  }
+
+  get pids(): readonly number[] {
+    return [...this.#workers].map(({ pid }) => pid)
+  }
+
+  /** Resolves when all are ready. */
+  async start(): Promise<void> {
+    await Promise.all(Array.from({ length: this.#size }, () => this.#spawn()))
+  }
+
+  kill(worker: Worker): void {
+    worker.killed = true
+    // Before the kill: an event of the worker's after this one was written by a process that was alive.
+    this.#history.write({ type: 'killed', what: 'worker', pid: `${worker.pid}` })
+    worker.process.kill('SIGKILL')
+  }
+
+  /** All drain; resolves when they are gone. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    await Promise.all(
+      [...this.#workers].map(async worker => {
+        worker.process.kill('SIGTERM')
+        const exit = await worker.process.exited
+        if (exit.code !== 0) this.#surprise(worker, `ended with ${String(exit.code ?? exit.signal)} when it drained`)
+      }),
+    )
+  }
+
+  /** For a run that is given up. */
+  killAll(): void {
+    this.#stopping = true
+    for (const { process } of this.#workers) process.kill('SIGKILL')
+  }
+
+  async #spawn(): Promise<void> {
+    const child = spawnNode(['--import', 'tsx', workerFile, JSON.stringify(this.#settings)], {
+      env: { MILLRACE_CHAOS_HISTORY: this.#settings.history },
+    })
+    const worker: Worker = { pid: child.pid, process: child, ready: false, frozen: false, killed: false }
+    this.#workers.add(worker)
+    const ended = child.exited.then(({ code, signal }) => {
+      this.#workers.delete(worker)
+      if (this.#stopping) return
+      if (signal !== null && !worker.killed) this.killedByTask++
+      // Redis may be away for longer than a worker that starts waits for it.
+      if (signal === null && worker.ready) this.#surprise(worker, `ended with code ${String(code)}`)
+      this.#spawn().catch(() => undefined)
+    })
+    await Promise.race([child.waitForLine(/^ready /, 60_000).then(() => (worker.ready = true)), ended])
+  }
+
+  #surprise(worker: Worker, what: string): void {
+    this.surprises.push(
+      `worker ${worker.pid} ${what}: ${worker.process.stdout.slice(-5).join(' | ')} ${worker.process.stderr.slice(-5).join(' | ')}`,
+    )
+  }
+}

@@ -1,0 +1,104 @@
+import { subscribe } from 'node:diagnostics_channel'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isMainThread, threadId } from 'node:worker_threads'
+import { reducer, task } from 'millrace'
+import type { TaskContext } from 'millrace'
+import { valueOf } from '../events.ts'
+import type { Poison } from '../events.ts'
+import { History } from '../history.ts'
+import { recordCommits } from './record-commits.ts'
+
+/** The tasks of a chaos run. Each writes down that it starts, and what its effect is. */
+
+const folder = process.env['MILLRACE_CHAOS_HISTORY']
+// The driver imports this module too, for the names; only the threads of workers run what is in it.
+const history = folder === undefined || isMainThread ? undefined : new History(folder, `${process.pid}/${threadId}`)
+if (history !== undefined) recordCommits(history, subscribe)
+
+export interface Input {
+  readonly salt: number
+  readonly index: number
+  readonly ms: number
+  readonly poison?: Poison
+}
+
+interface Shared {
+  readonly salt: number
+  readonly ms: number
+}
+
+function started(ctx: Pick<TaskContext<unknown>, 'jobId' | 'index' | 'attempt'>): void {
+  history?.write({ type: 'started', job: ctx.jobId, index: ctx.index, attempt: ctx.attempt })
+}
+
+function effect(ctx: Pick<TaskContext<unknown>, 'jobId' | 'index' | 'attempt'>, value: number): number {
+  history?.write({ type: 'effect', job: ctx.jobId, index: ctx.index, attempt: ctx.attempt, value })
+  return value
+}
+
+function spin(ms: number): void {
+  const until = performance.now() + ms
+  while (performance.now() < until) Math.random()
+}
+
+/** Computes. */
+export const work = task('work', ({ salt, index, ms }: Input, ctx) => {
+  started(ctx)
+  spin(ms)
+  return effect(ctx, valueOf(salt, index))
+})
+
+/** Waits, several at a time. */
+export const wait = task(
+  'wait',
+  async ({ salt, index, ms }: Input, ctx) => {
+    started(ctx)
+    await sleep(ms, undefined, { signal: ctx.signal })
+    return effect(ctx, valueOf(salt, index))
+  },
+  { concurrency: 4 },
+)
+
+/** Of a range, with a shared value. */
+export const count = task<number, number, Shared>('count', (index, ctx) => {
+  started(ctx)
+  spin(ctx.shared.ms)
+  return effect(ctx, valueOf(ctx.shared.salt, index))
+})
+
+/** Does harm where its input says so. */
+export const poisoned = task(
+  'poisoned',
+  ({ salt, index, ms, poison }: Input, ctx): unknown => {
+    started(ctx)
+    spin(ms)
+    const value = valueOf(salt, index)
+    const does = harms[poison ?? 'none']
+    return does === undefined ? effect(ctx, value) : does(index)
+  },
+  { timeoutMs: 2000 },
+)
+
+const harms: Readonly<Record<Poison | 'none', ((index: number) => unknown) | undefined>> = {
+  none: undefined,
+  exit: () => process.exit(7),
+  kill: () => {
+    process.kill(process.pid, 'SIGKILL')
+    return sleep(60_000)
+  },
+  loop: () => {
+    spin(Infinity)
+  },
+  heap: fillHeap,
+  throw: index => {
+    throw new RangeError(`task ${index} always fails`)
+  },
+  unencodable: index => () => index,
+}
+
+function fillHeap(): never {
+  const kept: unknown[] = []
+  for (;;) kept.push({ at: kept.length, text: `${kept.length} takes some room on the heap` })
+}
+
+export const add = reducer('add', (a: number, b: number) => a + b)

@@ -1,0 +1,113 @@
+import { tally } from './check/check.ts'
+import type { Verdict } from './check/check.ts'
+import type { Violation } from './check/violation.ts'
+import type { Event } from './events.ts'
+import type { ChaosOptions } from './options.ts'
+import type { Injected } from './run.ts'
+
+/** What a run shows. */
+export interface Report extends Omit<Verdict, 'violations'> {
+  readonly options: ChaosOptions
+  readonly ok: boolean
+  readonly violations: readonly Violation[]
+  readonly faults: Readonly<Record<string, number>>
+  readonly log: readonly Injected[]
+  /** The folder of the histories, one file for each process and thread. */
+  readonly histories: string
+}
+
+export interface Findings {
+  readonly folder: string
+  readonly injected: readonly Injected[]
+  readonly verdict: Verdict
+  /** What the harness saw itself. */
+  readonly violations: readonly Violation[]
+  readonly events: readonly Event[]
+}
+
+export function makeReport(options: ChaosOptions, findings: Findings): Report {
+  const { folder, injected, verdict, events } = findings
+  const faults = {
+    ...tally(injected.flatMap(({ fault, note }) => (note === undefined ? [] : [fault]))),
+    ...harmDone(options, events),
+  }
+  const violations = [...findings.violations, ...verdict.violations, ...checkVacuous(options, faults, verdict)]
+  const log = [...injected].sort((a, b) => a.atMs - b.atMs)
+  return { options, ok: violations.length === 0, ...verdict, violations, faults, log, histories: folder }
+}
+
+/** Harmful tasks that have come to their end. */
+function harmDone({ workloads }: ChaosOptions, events: readonly Event[]): Record<string, number> {
+  const burns = new Set(
+    events.flatMap(event => (event.type === 'begun' && event.spec.workload === 'burn' ? [event.job] : [])),
+  )
+  return {
+    ...(workloads.includes('poison') && { poison: events.filter(({ type }) => type === 'failed').length }),
+    ...(workloads.includes('burn') && {
+      burn: events.filter(event => event.type === 'result' && burns.has(event.job)).length,
+    }),
+  }
+}
+
+/** A run that shows nothing is no green run. */
+function checkVacuous(
+  { faults: asked, workloads }: ChaosOptions,
+  counts: Readonly<Record<string, number>>,
+  { counts: { results }, lateCommits }: Verdict,
+): Violation[] {
+  const wanted = [...asked, ...workloads.filter(name => name === 'poison' || name === 'burn')]
+  const idle = wanted.filter(fault => (counts[fault] ?? 0) === 0).map(fault => `the fault ${fault} never happened`)
+  if (results === 0) idle.push('no driver saw a result')
+  if (lateCommits.freezes > 0 && lateCommits.attempted === 0)
+    idle.push('no frozen worker tried to commit what it had held')
+  return idle.map(what => ({ rule: 'vacuous', what, events: [] }))
+}
+
+const shownViolations = 20
+const shownEvents = 6
+
+export function reportText({
+  options,
+  ok,
+  violations,
+  faults,
+  counts,
+  lateCommits,
+  recovery,
+  histories,
+}: Report): string {
+  const { seed, seconds, persistence, workers, leaseMs } = options
+  const line = (name: string, text: string) => `${name.padEnd(14)} ${text}`
+  const pairs = (of: Readonly<Record<string, number>>) =>
+    Object.entries(of)
+      .map(([name, count]) => `${name} ${count}`)
+      .join(', ') || 'none'
+  const ms = (value: number | undefined) => (value === undefined ? '–' : `${(value / 1000).toFixed(1)} s`)
+  const shown = violations
+    .slice(0, shownViolations)
+    .flatMap(({ rule, what, events }) => [
+      `  ${rule}: ${what}`,
+      ...events.slice(0, shownEvents).map(event => `      ${JSON.stringify(event)}`),
+    ])
+  return [
+    line('seed', `${seed} (${seconds} s, ${persistence}, ${workers} workers, lease ${leaseMs} ms)`),
+    line('faults', pairs(faults)),
+    line(
+      'jobs',
+      `${counts.jobs}, of ${counts.tasks} tasks; ${counts.results} results and ${counts.failures} failures were seen`,
+    ),
+    line('commits', pairs(counts.commits)),
+    line(
+      'late commits',
+      `${lateCommits.freezes} freezes, ${lateCommits.attempted} attempted, ${lateCommits.accepted} accepted`,
+    ),
+    line(
+      'recovery',
+      `${recovery.chunks} chunks of killed workers ran again after ${ms(recovery.p50Ms)} (p50), ${ms(recovery.p99Ms)} (p99), ${ms(recovery.mostMs)} (most); the bar is ${ms(leaseMs + 2000)} (p99)`,
+    ),
+    line('typed ends', pairs(counts.reported)),
+    line('verdict', ok ? 'green' : `RED: ${violations.length} violations`),
+    ...shown,
+    ...(ok ? [] : [line('histories', histories)]),
+  ].join('\n')
+}

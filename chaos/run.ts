@@ -1,0 +1,142 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../test/support/until.ts'
+import { check } from './check/check.ts'
+import { tellStory } from './check/story.ts'
+import type { Violation } from './check/violation.ts'
+import { Drivers } from './drivers.ts'
+import { faults } from './faults/index.ts'
+import { Fleet } from './fleet.ts'
+import { History, readHistories } from './history.ts'
+import { findLeftovers, isSettling } from './leftovers.ts'
+import type { ChaosOptions } from './options.ts'
+import { namesOf, planLane } from './plan.ts'
+import { Proxy } from './proxy.ts'
+import { seededRandom } from './random.ts'
+import { makeReport } from './report.ts'
+import type { Report } from './report.ts'
+import { startServer } from './server.ts'
+import type { Fault, World } from './world.ts'
+
+/** How long drivers may take to see through what they began once all is healed. */
+const drainMs = 90_000
+/** The first faults meet a fleet that works. */
+const warmUpMs = 1500
+
+/** One run: starts everything, injects faults, heals, drains, and reads the histories. `say` is told what happens. */
+export async function runChaos(options: ChaosOptions, say: (line: string) => void): Promise<Report> {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-chaos-'))
+  const history = new History(folder, 'harness')
+  const server = await startServer(options.persistence)
+  const proxy = new Proxy(server.socketPath)
+  const common = {
+    redis: await proxy.listen(),
+    namespace: 'chaos',
+    tasks: new URL('./processes/tasks.ts', import.meta.url).href,
+    history: folder,
+  }
+  const { leaseMs, workers, seed, workloads } = options
+  const fleet = new Fleet({ ...common, threads: 2, leaseMs }, workers, history)
+  const burnMs = options.burnLeases * leaseMs
+  const drivers = new Drivers({ ...common, seed, burnMs, workloads }, history)
+  const background = new Set<Promise<void>>()
+  const world: World = {
+    server,
+    proxy,
+    fleet,
+    drivers,
+    history,
+    namespace: common.namespace,
+    leaseMs,
+    background: work => {
+      background.add(work)
+    },
+  }
+  try {
+    await fleet.start()
+    await drivers.start()
+    await sleep(warmUpMs)
+    say(`${workers} workers and a driver are up; faults for ${options.seconds} s`)
+    const deadline = performance.now() + options.seconds * 1000
+    const lanes = await Promise.all([
+      injectLane('processes', options, world, deadline, say),
+      injectLane('redis', options, world, deadline, say),
+    ])
+    // Without faults the workloads have the time to themselves.
+    await sleep(Math.max(0, deadline - performance.now()))
+    await Promise.all(background)
+    proxy.setMode({ kind: 'pass' })
+    proxy.cutSilent()
+    say('all is healed; the drivers see their jobs through')
+    await drivers.stop(drainMs)
+    const violations = [...surprisesOf(drivers), ...(await endFleet(world))]
+    const events = readHistories(folder)
+    const { jobs } = tellStory(events)
+    const mayBeSetAside = (task: string) => {
+      const [job = '', index = ''] = task.split(':')
+      return jobs.get(job)?.spec.poison[index] !== undefined
+    }
+    violations.push(...surprisesOf(fleet), ...(await findLeftovers(world, mayBeSetAside)))
+    return makeReport(options, { folder, injected: lanes.flat(), verdict: check(events), violations, events })
+  } finally {
+    drivers.killAll()
+    fleet.killAll()
+    await proxy.close()
+    await server.stop()
+  }
+}
+
+/** What came of one planned fault. */
+export interface Injected {
+  readonly fault: string
+  readonly atMs: number
+  readonly tookMs: number
+  /** Undefined when it could not be done. */
+  readonly note: string | undefined
+}
+
+/** One fault after the other until the time is over, and at least each once. */
+async function injectLane(
+  lane: Fault['lane'],
+  { faults: names, seed }: ChaosOptions,
+  world: World,
+  deadline: number,
+  say: (line: string) => void,
+): Promise<Injected[]> {
+  const injected: Injected[] = []
+  const begun = performance.now()
+  const owed = new Set<string>(namesOf(lane, names))
+  const mostTries = 3 * owed.size
+  for (const { fault, pauseMs, seed: own } of planLane(lane, names, seed)) {
+    if (performance.now() > deadline && (owed.size === 0 || injected.length >= mostTries)) break
+    if (performance.now() > deadline && !owed.has(fault)) continue
+    await sleep(pauseMs)
+    const from = performance.now()
+    world.history.write({ type: 'fault', fault, state: 'begins' })
+    const note = await faults[fault].inject(world, seededRandom(own))
+    world.history.write({ type: 'fault', fault, state: 'ends', ...(note === undefined ? {} : { note }) })
+    if (note !== undefined) owed.delete(fault)
+    injected.push({ fault, atMs: Math.round(from - begun), tookMs: Math.round(performance.now() - from), note })
+    say(
+      `${(from - begun) / 1000 < 10 ? ' ' : ''}${((from - begun) / 1000).toFixed(1)} s  ${fault}  ${note ?? 'could not be done'}`,
+    )
+  }
+  return injected
+}
+
+async function endFleet(world: World): Promise<Violation[]> {
+  // A dead worker's records are deleted a lease after it was declared dead, and the janitor comes every few seconds.
+  const settled = await until(async () => !(await isSettling(world)), {
+    what: 'nothing of ended work is left',
+    timeoutMs: 15_000 + 4 * world.leaseMs,
+    everyMs: 200,
+  }).catch(() => false)
+  await world.fleet.stop()
+  return settled === false ? [] : []
+}
+
+function surprisesOf({ surprises }: { readonly surprises: readonly string[] }): Violation[] {
+  return surprises.map(what => ({ rule: 'process', what, events: [] }))
+}
