@@ -31,6 +31,8 @@ export type CommitHappening =
       readonly call: number
       readonly state: 'invoked'
       readonly claim: string
+      /** Of the job's part: a new one begins when Redis has lost results that the driver knows of. */
+      readonly incarnation: string
       readonly spans: readonly Span[]
     }
   | {

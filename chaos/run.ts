@@ -71,14 +71,15 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
     proxy.cutSilent()
     say('all is healed; the drivers see their jobs through')
     await drivers.stop(drainMs)
-    const violations = [...surprisesOf(drivers), ...(await endFleet(world))]
+    await endFleet(world)
     const events = readHistories(folder)
     const { jobs } = tellStory(events)
     const mayBeSetAside = (task: string) => {
       const [job = '', index = ''] = task.split(':')
       return jobs.get(job)?.spec.poison[index] !== undefined
     }
-    violations.push(...surprisesOf(fleet), ...(await findLeftovers(world, mayBeSetAside)))
+    const leftovers = await findLeftovers(world, mayBeSetAside)
+    const violations = [...surprisesOf(drivers), ...surprisesOf(fleet), ...leftovers]
     return makeReport(options, { folder, injected: lanes.flat(), verdict: check(events), violations, events })
   } finally {
     drivers.killAll()
@@ -126,15 +127,15 @@ async function injectLane(
   return injected
 }
 
-async function endFleet(world: World): Promise<Violation[]> {
+async function endFleet(world: World): Promise<void> {
   // A dead worker's records are deleted a lease after it was declared dead, and the janitor comes every few seconds.
-  const settled = await until(async () => !(await isSettling(world)), {
+  // What is left after that shows in what is left in the end.
+  await until(async () => !(await isSettling(world)), {
     what: 'nothing of ended work is left',
     timeoutMs: 15_000 + 4 * world.leaseMs,
     everyMs: 200,
-  }).catch(() => false)
+  }).catch(() => undefined)
   await world.fleet.stop()
-  return settled === false ? [] : []
 }
 
 function surprisesOf({ surprises }: { readonly surprises: readonly string[] }): Violation[] {

@@ -4,7 +4,8 @@ import type { Violation } from './violation.ts'
 
 /**
  * At most one accepted commit for each task in each history of Redis. A call that was under way while Redis went back
- * belongs to neither for certain, one without an answer may have run or not: neither counts against anybody.
+ * belongs to neither for certain, one without an answer may have run or not: neither counts against anybody. A job may
+ * begin anew, and only then commit its tasks again, when Redis has lost something in its life.
  */
 export function checkDoubleCommits({ commits, losses, jobs }: Story): Violation[] {
   const found: Violation[] = []
@@ -14,17 +15,33 @@ export function checkDoubleCommits({ commits, losses, jobs }: Story): Violation[
     if (commit.state !== 'committed' || history === undefined) continue
     for (const { job, first, count } of commit.spans) {
       for (let index = first; index < first + count; index++) {
-        const key = `${history} ${job} ${index}`
+        const key = `${history} ${job} ${commit.incarnation} ${index}`
         const earlier = accepted.get(key)
         accepted.set(key, commit)
         if (earlier === undefined) continue
         const what = `task ${job}/${index} was committed by ${earlier.by} at ${earlier.invokedAt} and by ${commit.by} at ${commit.invokedAt}`
-        const starts = jobs.get(job)?.starts.get(index) ?? []
-        found.push({ rule: 'double commit', what, events: starts })
+        found.push({ rule: 'double commit', what, events: jobs.get(job)?.starts.get(index) ?? [] })
       }
     }
   }
-  return found
+  return [...found, ...checkIncarnations({ commits, losses, jobs })]
+}
+
+function checkIncarnations({ commits, losses, jobs }: Pick<Story, 'commits' | 'losses' | 'jobs'>): Violation[] {
+  const known = new Map<string, Set<string>>()
+  return commits.flatMap(({ spans, incarnation, invokedAt }): Violation[] => {
+    const job = jobs.get(spans[0]?.job ?? '')
+    if (job === undefined) return []
+    const incarnations = known.get(job.job) ?? new Set()
+    known.set(job.job, incarnations)
+    if (incarnations.has(incarnation)) return []
+    incarnations.add(incarnation)
+    const isExplained = losses.some(({ endsAt, beginsAt }) => beginsAt >= job.begun.at && endsAt <= invokedAt)
+    if (incarnations.size === 1 || isExplained) return []
+    return [
+      { rule: 'double commit', what: `job ${job.job} began anew although Redis had lost nothing`, events: [job.begun] },
+    ]
+  })
 }
 
 /** Which of Redis's histories the call certainly ran in. */
@@ -37,7 +54,7 @@ function historyOf({ invokedAt, answeredAt }: Commit, losses: readonly Loss[]): 
 
 /** What the workers that were frozen tried to commit when they were back. */
 export interface LateCommits {
-  /** Freezes after which Redis had declared the worker dead, and had not lost anything meanwhile. */
+  /** Freezes at whose end Redis had declared the worker dead, and lost nothing just then. */
   readonly freezes: number
   readonly attempted: number
   readonly accepted: number
@@ -48,10 +65,10 @@ export function checkLateCommits({ commits, claims, freezes, losses }: Story): L
   let attempted = 0
   const violations: Violation[] = []
   const judged = freezes.filter(
-    ({ what, declaredDead, frozenAt, thawedAt }) =>
+    ({ what, declaredDead, thawedAt }) =>
       what === 'worker' &&
       declaredDead &&
-      !losses.some(({ endsAt, beginsAt }) => beginsAt >= frozenAt && endsAt <= thawedAt + settlingMs),
+      !losses.some(({ endsAt, beginsAt }) => beginsAt >= thawedAt - slackMs && endsAt <= thawedAt + settlingMs),
   )
   for (const { pid, frozenAt, thawedAt } of judged) {
     const late = commits.filter(({ by, claim, spans, invokedAt, answeredAt }) => {
@@ -74,7 +91,7 @@ export function checkLateCommits({ commits, claims, freezes, losses }: Story): L
   return { freezes: judged.length, attempted, accepted: violations.length, violations }
 }
 
-/** A commit of a worker that was frozen may come so much later. */
-const settlingMs = 3000
-/** The freeze is written down before the signal has stopped every thread. */
+/** The commits of a worker that was frozen have come by then. */
+const settlingMs = 1500
+/** Events of two processes may be so far out of order: a freeze is written down before it has stopped every thread. */
 const slackMs = 50

@@ -36,6 +36,7 @@ export interface Life {
 export interface Commit {
   readonly by: string
   readonly claim: string
+  readonly incarnation: string
   readonly spans: readonly Span[]
   readonly invokedAt: number
   readonly answeredAt: number | undefined
@@ -140,8 +141,8 @@ function commitsOf(events: readonly Of<'commit'>[]): Commit[] {
   for (const event of events) {
     const key = `${event.by} ${event.call}`
     if (event.state === 'invoked') {
-      const { by, claim, spans, at } = event
-      calls.set(key, { by, claim, spans, invokedAt: at, answeredAt: undefined, state: 'unknown' })
+      const { by, claim, incarnation, spans, at } = event
+      calls.set(key, { by, claim, incarnation, spans, invokedAt: at, answeredAt: undefined, state: 'unknown' })
       continue
     }
     const call = calls.get(key)

@@ -11,7 +11,7 @@ export function recordCommits(history: History, subscribe: typeof Subscribe): vo
     if (state === 'invoked') {
       calls.set(commit, ++last)
       const spans = commit.runs.map(({ first, count }) => ({ job: commit.job, first, count }))
-      history.write({ type: 'commit', call: last, state, claim: commit.claim, spans })
+      history.write({ type: 'commit', call: last, state, claim: commit.claim, incarnation: commit.incarnation, spans })
       return
     }
     history.write({ type: 'commit', call: calls.get(commit) ?? 0, state })

@@ -76,7 +76,7 @@ export const poisoned = task(
     const does = harms[poison ?? 'none']
     return does === undefined ? effect(ctx, value) : does(index)
   },
-  { timeoutMs: 2000 },
+  { timeoutMs: 4000 },
 )
 
 const harms: Readonly<Record<Poison | 'none', ((index: number) => unknown) | undefined>> = {
@@ -96,9 +96,10 @@ const harms: Readonly<Record<Poison | 'none', ((index: number) => unknown) | und
   unencodable: index => () => index,
 }
 
+/** Quickly, so that the heap is full before the time is over. */
 function fillHeap(): never {
-  const kept: unknown[] = []
-  for (;;) kept.push({ at: kept.length, text: `${kept.length} takes some room on the heap` })
+  const kept: number[][] = []
+  for (;;) kept.push(new Array<number>(1_000_000).fill(kept.length + 0.5))
 }
 
 export const add = reducer('add', (a: number, b: number) => a + b)
