@@ -1,13 +1,16 @@
+import { MalformedDataError } from '../errors.ts'
 import { collectorChannel, controlChannel } from '../protocol/keys.ts'
 import type { Lane } from '../protocol/keys.ts'
 import { decodeControl } from '../protocol/control.ts'
 import { randomName } from '../protocol/names.ts'
 import { decodeCollectorMessage } from '../protocol/run.ts'
 import type { AnsweredMessage } from '../protocol/run.ts'
+import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { Loop } from '../runtime/loop.ts'
 import { isReady, openClient } from '../store/client.ts'
 import type { Client } from '../store/client.ts'
 import { LaneStore } from '../store/lane-store.ts'
+import { isTransient, outcomeUnknown } from '../store/reply-error.ts'
 import type { RedisTarget } from '../store/target.ts'
 import type { DrivenJob, JobHost } from './driven-job.ts'
 import { Fleet } from './fleet.ts'
@@ -45,6 +48,7 @@ export class Link implements JobHost {
     this.#lastError = error instanceof Error ? error : undefined
   }
   #wasReady = false
+  #stopped = false
 
   constructor(target: RedisTarget, lane: Lane) {
     this.client = openClient(target, { name: 'millrace:driver', silenceMs })
@@ -88,12 +92,29 @@ export class Link implements JobHost {
 
   /** Resolves when all that is to be said is said, or can't be, and the connections are closed. */
   async stop(withinMs: number): Promise<void> {
+    this.#stopped = true
     clearTimeout(this.#dropTimer)
     if (isReady(this.client)) await within(withinMs, this.#dropNow())
     this.fleet.changed()
     this.client.disconnect()
     this.#subscriber.disconnect()
     await Promise.all([this.#poll.stop(), this.#renew.stop()])
+  }
+
+  /**
+   * Asks until there is an answer, whatever happens to the connection meanwhile: for what does no harm when it is asked
+   * twice. Whoever attaches while Redis restarts waits, like everybody else.
+   */
+  async ask<T>(question: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await question()
+      } catch (error) {
+        const isMalformed = error instanceof MalformedDataError
+        if (this.#stopped || isMalformed || !(outcomeUnknown(error) || isTransient(error))) throw error
+      }
+      await new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(attempt, { firstMs: 20, mostMs: 1000 })))
+    }
   }
 
   get jobs(): readonly DrivenJob[] {

@@ -114,14 +114,14 @@ export function openJob(context: OpeningContext, request: JobRequest): Opening {
 /** Attaches to a job that another driver, or this one, has made. @throws {JobNotFoundError | JobConflictError} */
 export async function attachJob({ link }: OpeningContext, id: string, task: string | undefined): Promise<DrivenJob> {
   const { store, token } = link
-  const found = await store.readPart(id)
+  const found = await link.ask(() => store.readPart(id))
   if (found === undefined || found.state === 'cancelled') throw notFound(id)
   if (task !== undefined && found.task !== task) {
     throw new JobConflictError(
       `The job ${id} runs the task ${JSON.stringify(found.task)}, not ${JSON.stringify(task)}. Attach to it with that task.`,
     )
   }
-  const record = await store.attach(id, token, driverLeaseMs, found.hash)
+  const record = await link.ask(() => store.attach(id, token, driverLeaseMs, found.hash))
   if (record === undefined || record.state === 'cancelled') throw notFound(id)
   const part = new Part(id, token, record, { incarnation: record.incarnation })
   const job = new DrivenJob(link, { part, named: true, record })
@@ -138,7 +138,7 @@ export async function findHash({ link, ownHash }: OpeningContext, task: string, 
   const matched = fleet.matched.get(task)
   if (matched !== undefined) return matched
   while (opening?.ended !== true) {
-    const match = matchCode(task, ownHash, fleet.known ?? (await fleet.read()))
+    const match = matchCode(task, ownHash, fleet.known ?? (await link.ask(() => fleet.read())))
     if ('hash' in match) {
       fleet.matched.set(task, match.hash)
       return match.hash
@@ -173,7 +173,7 @@ async function findExisting(
   fields: PartFields,
 ): Promise<PartRecord | undefined> {
   const { id } = request
-  const found = await link.store.readPart(id)
+  const found = await link.ask(() => link.store.readPart(id))
   if (found === undefined || found.state === 'cancelled') return undefined
   const differs = (['task', 'hash', 'kind', 'start', 'step', 'total'] as const).find(
     field => found[field] !== fields[field],
@@ -184,7 +184,7 @@ async function findExisting(
       `A job with the id ${id} exists with another ${word} (${found[differs]}, not ${fields[differs]}). Choose another id, or attach to that job.`,
     )
   }
-  const record = await link.store.attach(id, link.token, driverLeaseMs, fields.hash)
+  const record = await link.ask(() => link.store.attach(id, link.token, driverLeaseMs, fields.hash))
   return record?.state === 'cancelled' ? undefined : record
 }
 

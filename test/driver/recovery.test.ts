@@ -12,6 +12,7 @@ import {
 import { openClient } from '../../src/store/client.ts'
 import { LaneStore } from '../../src/store/lane-store.ts'
 import { redisTarget } from '../../src/store/target.ts'
+import { Proxy } from '../../chaos/proxy.ts'
 import { spawnNode } from '../support/process.ts'
 import type { NodeProcess } from '../support/process.ts'
 import { until } from '../support/until.ts'
@@ -148,6 +149,30 @@ describe('when connections break', () => {
     }
     expect(kills).toBeGreaterThan(3)
   })
+
+  test.each(['attach', 'the same id', 'a new job'] as const)(
+    '%s waits when its first question has no answer',
+    async how => {
+      const jobs = await bench.connect()
+      const id = `asked-${randomBytes(4).toString('hex')}`
+      await jobs.map(wait, waits(20, 1), { id, detached: true }).submitted()
+      const proxy = new Proxy(bench.redis.socketPath)
+      await using mill = await bench.connect({ redis: await proxy.listen() })
+      proxy.setMode({ kind: 'swallow replies' })
+      const results = {
+        attach: async () => (await mill.attach(id, wait)).results(),
+        'the same id': () => mill.map(wait, waits(20, 1), { id }).results(),
+        'a new job': () => mill.map(wait, waits(20, 1)).results(),
+      }[how]()
+      const before = proxy.counts.swallowedBytes
+      await until(() => proxy.counts.swallowedBytes > before, { what: 'an answer is lost' })
+      proxy.setMode({ kind: 'pass' })
+      proxy.cut()
+      expect(await results).toEqual(numbers(20))
+      await mill.close()
+      await proxy.close()
+    },
+  )
 
   test('a job whose driver was taken for dead goes on when it is back', async () => {
     const job = bench.mill.map(wait, waits(200, 20))
