@@ -1,11 +1,39 @@
+import type { Story } from './check/story.ts'
 import type { Violation } from './check/violation.ts'
 import { lines, tagOf } from './inspect.ts'
 import type { World } from './world.ts'
 
 type Inspected = Pick<World, 'server' | 'namespace'>
 
-/** What is still in Redis of work that has ended: empty when everything is as it should be. `mayBeSetAside`: `<job>:<index>`. */
-export async function findLeftovers(world: Inspected, mayBeSetAside: (task: string) => boolean): Promise<Violation[]> {
+/** What may stay in Redis, and why. */
+export interface Excuses {
+  /** The task, `<job>:<index>`, took its thread or process down. */
+  readonly mayBeSetAside: (task: string) => boolean
+  /** Redis went back to when the job was there, and whoever could have dropped it is gone: it expires. */
+  readonly mayBeBack: (job: string) => boolean
+}
+
+export function excusesOf({ jobs, losses, kills }: Story): Excuses {
+  return {
+    mayBeSetAside: task => {
+      const [job = '', index = ''] = task.split(':')
+      return jobs.get(job)?.spec.poison[index] !== undefined
+    },
+    mayBeBack: job => {
+      const lives = jobs.get(job)?.lives ?? []
+      return lives.some(({ by, ended }) => {
+        const isGone = kills.some(({ what, pid }) => what === 'driver' && pid === by)
+        return isGone && ended !== undefined && losses.some(({ beginsAt }) => beginsAt >= ended.at - mostLostMs)
+      })
+    },
+  }
+}
+
+/** Redis goes back by no more than this. */
+const mostLostMs = 5000
+
+/** What is still in Redis of work that has ended: empty when everything is as it should be. */
+export async function findLeftovers(world: Inspected, excuses: Excuses): Promise<Violation[]> {
   const { server } = world
   const tag = tagOf(world)
   const found: Violation[] = []
@@ -13,14 +41,24 @@ export async function findLeftovers(world: Inspected, mayBeSetAside: (task: stri
     if (key === `${tag}:lane` || key === `${tag}:retired`) continue
     if (key === `${tag}:quarantine`) {
       for (const task of lines(await server.cli('HKEYS', key))) {
-        if (!mayBeSetAside(task)) found.push({ rule: 'charged wrongly', what: `${task} was set aside`, events: [] })
+        if (!excuses.mayBeSetAside(task))
+          found.push({ rule: 'charged wrongly', what: `${task} was set aside`, events: [] })
       }
       continue
     }
-    if (await isTombstone(server, key)) continue
+    if (await isExcused(world, key, excuses)) continue
     found.push({ rule: 'left over', what: `${key}: ${await describe(server, key)}`, events: [] })
   }
   return found
+}
+
+async function isExcused(world: Inspected, key: string, { mayBeBack }: Excuses): Promise<boolean> {
+  const { server } = world
+  if (key === `${tagOf(world)}:jobs`) return lines(await server.cli('ZRANGE', key, '0', '-1')).every(mayBeBack)
+  const job = /:part:([^:]+)(:\w+)?$/.exec(key)?.[1]
+  if (job === undefined) return false
+  const expires = Number(await server.cli('PTTL', key)) > 0
+  return expires && (mayBeBack(job) || (await isTombstone(server, key)))
 }
 
 /** What still names workers that are gone, or holds chunks: the fleet sees to it, while it lives. */
@@ -32,8 +70,7 @@ export async function isSettling(world: Inspected): Promise<boolean> {
 
 /** What stays for a while of a job that was attached to, so that a driver that was frozen finds out. */
 async function isTombstone(server: World['server'], key: string): Promise<boolean> {
-  if (!/:part:[^:]+$/.test(key)) return false
-  return (await server.cli('HGET', key, 'state')) === 'cancelled' && Number(await server.cli('PTTL', key)) > 0
+  return (await server.cli('TYPE', key)) === 'hash' && (await server.cli('HGET', key, 'state')) === 'cancelled'
 }
 
 async function describe(server: World['server'], key: string): Promise<string> {

@@ -10,7 +10,7 @@ import { Drivers } from './drivers.ts'
 import { faults } from './faults/index.ts'
 import { Fleet } from './fleet.ts'
 import { History, readHistories } from './history.ts'
-import { findLeftovers, isSettling } from './leftovers.ts'
+import { excusesOf, findLeftovers, isSettling } from './leftovers.ts'
 import type { ChaosOptions } from './options.ts'
 import { namesOf, planLane } from './plan.ts'
 import { Proxy } from './proxy.ts'
@@ -73,12 +73,7 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
     await drivers.stop(drainMs)
     await endFleet(world)
     const events = readHistories(folder)
-    const { jobs } = tellStory(events)
-    const mayBeSetAside = (task: string) => {
-      const [job = '', index = ''] = task.split(':')
-      return jobs.get(job)?.spec.poison[index] !== undefined
-    }
-    const leftovers = await findLeftovers(world, mayBeSetAside)
+    const leftovers = await findLeftovers(world, excusesOf(tellStory(events)))
     const violations = [...surprisesOf(drivers), ...surprisesOf(fleet), ...leftovers]
     return makeReport(options, { folder, injected: lanes.flat(), verdict: check(events), violations, events })
   } finally {

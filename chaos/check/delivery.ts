@@ -100,7 +100,10 @@ function isExplained(job: JobStory, life: Life, story: Story): boolean {
     case 'COLLECTOR_REPLACED':
       return story.freezes.some(({ what, pid }) => what === 'driver' && pid === by)
     case 'INPUTS_INCOMPLETE':
-      return isTakenOver && life.attached?.how === 'attach' && isCountTrue(job, ended.ending.submitted ?? -1)
+      // Where Redis has lost some of them, the count is what it still knows.
+      return (
+        isTakenOver && life.attached?.how === 'attach' && (wasLost || isCountTrue(job, ended.ending.submitted ?? -1))
+      )
     case 'TASKS_LOST':
       // The driver that had the inputs is gone.
       return isTakenOver && wasLost

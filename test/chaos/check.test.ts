@@ -1,0 +1,266 @@
+import { describe, expect, test } from 'vitest'
+import { check } from '../../chaos/check/check.ts'
+import { valueOf } from '../../chaos/events.ts'
+import { span, Tale } from './support/tale.ts'
+
+/** What the checker holds against a history: the rules that are broken, each as often as it is. */
+const rulesBroken = ({ events }: Tale) => check(events).violations.map(({ rule }) => rule)
+
+const goodTale = () =>
+  new Tale()
+    .begin('j')
+    .claim('w1/1', 'c1', span('j', 0, 2))
+    .run('w1/1', 'j', 0, 1)
+    .commit('w1/1', 'c1', [span('j', 0, 2)])
+    .see('j', 0, 1)
+
+test('a run in which all went well breaks no rule', () => {
+  const verdict = check(goodTale().end('j').events)
+  expect(verdict.violations).toEqual([])
+  expect(verdict.counts).toMatchObject({ jobs: 1, tasks: 2, results: 2, commits: { committed: 1 } })
+})
+
+describe('every task that was submitted has exactly one result', () => {
+  test('a job that never ended is lost', () => {
+    expect(rulesBroken(goodTale())).toEqual(['lost'])
+  })
+  test('so is a task without a result in a job that ended', () => {
+    expect(rulesBroken(new Tale().begin('j').run('w1/1', 'j', 0, 1).see('j', 0).end('j'))).toEqual(['lost'])
+  })
+  test('a result that comes twice, or before its turn, was not delivered once', () => {
+    expect(rulesBroken(goodTale().see('j', 1).end('j'))).toEqual(['delivered twice'])
+    expect(rulesBroken(new Tale().begin('j').run('w1/1', 'j', 0, 1).see('j', 1, 0).end('j'))).toEqual([
+      'delivered twice',
+    ])
+  })
+  test('another driver that goes on may see some again', () => {
+    const tale = goodTale()
+      .kill('d1', 'driver')
+      .add('d2', { type: 'attached', job: 'j', how: 'attach' })
+      .seeBy('d2', 'j', 1)
+      .end('j', { how: 'complete' }, 'd2')
+    expect(rulesBroken(tale)).toEqual([])
+  })
+  test('single calls may be answered in any order', () => {
+    expect(
+      rulesBroken(new Tale().begin('j', { workload: 'burst' }).run('w1/1', 'j', 0, 1).see('j', 1, 0).end('j')),
+    ).toEqual([])
+  })
+})
+
+describe('every result is the task’s own', () => {
+  test('another value is wrong, and so is a task that there is not', () => {
+    const wrong = new Tale()
+      .begin('j', { count: 1 })
+      .run('w1/1', 'j', 0)
+      .add('d1', { type: 'result', job: 'j', index: 0, value: 99 })
+    expect(rulesBroken(wrong.end('j'))).toEqual(['wrong value'])
+    expect(rulesBroken(goodTale().see('j', 2).end('j'))).toContain('wrong value')
+  })
+  test('a task that has a result has run, and left its effect', () => {
+    expect(rulesBroken(new Tale().begin('j', { count: 1 }).see('j', 0).end('j'))).toEqual([
+      'never attempted',
+      'never attempted',
+    ])
+    const noEffect = new Tale()
+      .begin('j', { count: 1 })
+      .add('w1/1', { type: 'started', job: 'j', index: 0, attempt: 1 })
+    expect(rulesBroken(noEffect.see('j', 0).end('j'))).toEqual(['never attempted'])
+  })
+})
+
+describe('a reduction is what its values come to', () => {
+  const reduced = (aggregate: number) =>
+    new Tale().begin('j', { workload: 'reduce' }).run('w1/1', 'j', 0, 1).end('j', { how: 'complete', aggregate })
+  const sum = valueOf(7, 0) + valueOf(7, 1)
+  test('any other sum is wrong', () => {
+    expect(rulesBroken(reduced(sum))).toEqual([])
+    expect(rulesBroken(reduced(sum + valueOf(7, 1)))).toEqual(['wrong aggregate'])
+  })
+  test('it is handed out once', () => {
+    const twice = reduced(sum).end('j', { how: 'complete', aggregate: sum }, 'd2')
+    expect(rulesBroken(twice)).toEqual(['wrong aggregate'])
+  })
+  test('every task in it has run', () => {
+    const idle = new Tale()
+      .begin('j', { workload: 'reduce' })
+      .run('w1/1', 'j', 0)
+      .end('j', { how: 'complete', aggregate: sum })
+    expect(rulesBroken(idle)).toEqual(['never attempted'])
+  })
+})
+
+describe('a task is committed once in each history of Redis', () => {
+  const twice = (tale: Tale) => tale.commit('w2/1', 'c2', [span('j', 1)])
+  test('a second commit is too much', () => {
+    expect(rulesBroken(twice(goodTale()).end('j'))).toEqual(['double commit'])
+  })
+  test('one that was refused, or of which nothing is known, is none', () => {
+    for (const state of ['fenced', 'discarded', 'unknown', 'no answer'] as const) {
+      expect(
+        rulesBroken(
+          goodTale()
+            .commit('w2/1', 'c2', [span('j', 1)], state)
+            .end('j'),
+        ),
+      ).toEqual([])
+    }
+  })
+  test('after Redis came back with less the task may be committed again, once', () => {
+    expect(rulesBroken(twice(goodTale().lose()).end('j'))).toEqual([])
+    expect(rulesBroken(twice(twice(goodTale().lose())).end('j'))).toEqual(['double commit'])
+  })
+  test('a commit that was under way while Redis went back counts for neither history', () => {
+    const tale = goodTale()
+    tale.add('w2/1', {
+      type: 'commit',
+      call: 9,
+      state: 'invoked',
+      claim: 'c2',
+      incarnation: 'i1',
+      spans: [span('j', 1)],
+    })
+    tale.lose().add('w2/1', { type: 'commit', call: 9, state: 'committed' })
+    expect(rulesBroken(tale.commit('w3/1', 'c3', [span('j', 1)]).end('j'))).toEqual([])
+  })
+  test('a job begins anew only after Redis has lost something', () => {
+    const anew = (tale: Tale) => tale.commit('w2/1', 'c2', [span('j', 1)], 'committed', 'i2').end('j')
+    expect(rulesBroken(anew(goodTale()))).toEqual(['double commit'])
+    expect(rulesBroken(anew(goodTale().lose()))).toEqual([])
+  })
+})
+
+describe('a worker that was declared dead commits nothing that it held', () => {
+  const frozen = (state: 'committed' | 'fenced', declaredDead = true) =>
+    new Tale()
+      .begin('j', { count: 1 })
+      .claim('w1/1', 'c1', span('j', 0))
+      .run('w1/1', 'j', 0)
+      .wait(100)
+      .freeze('w1')
+      .wait(6000)
+      .thaw('w1', declaredDead)
+      .commit('w1/1', 'c1', [span('j', 0)], state)
+      .see('j', 0)
+      .end('j')
+  test('what it tries is counted, and refused', () => {
+    const verdict = check(frozen('fenced').events)
+    expect(verdict.violations).toEqual([])
+    expect(verdict.lateCommits).toEqual({ freezes: 1, attempted: 1, accepted: 0 })
+  })
+  test('a late commit that is accepted is a violation', () => {
+    expect(rulesBroken(frozen('committed'))).toEqual(['late commit accepted'])
+  })
+  test('one that Redis still took for alive may commit', () => {
+    expect(check(frozen('committed', false).events)).toMatchObject({ violations: [], lateCommits: { freezes: 0 } })
+  })
+  test('what it claims after it woke up is its own', () => {
+    const tale = new Tale()
+      .begin('j', { count: 1 })
+      .freeze('w1')
+      .wait(6000)
+      .thaw('w1')
+      .claim('w1/1', 'c1', span('j', 0))
+    expect(
+      rulesBroken(
+        tale
+          .run('w1/1', 'j', 0)
+          .commit('w1/1', 'c1', [span('j', 0)])
+          .see('j', 0)
+          .end('j'),
+      ),
+    ).toEqual([])
+  })
+})
+
+describe('a job ends with an error only where something explains it', () => {
+  const takenOver = (tale: Tale, how: 'attach' | 'same id' = 'attach') =>
+    tale.kill('d1', 'driver').add('d2', { type: 'attached', job: 'j', how })
+
+  test('an error out of nothing is unexplained', () => {
+    expect(rulesBroken(goodTale().fail('j', 'TASKS_LOST'))).toEqual(['unexplained error'])
+    expect(rulesBroken(goodTale().fail('j', 'JOB_NOT_FOUND'))).toEqual(['unexplained error'])
+    expect(rulesBroken(goodTale().fail('j', 'TASK_FAILED'))).toEqual(['unexplained error'])
+  })
+  test('tasks may be lost when both driver and data are', () => {
+    expect(rulesBroken(takenOver(goodTale().lose()).fail('j', 'TASKS_LOST', undefined, 'd2'))).toEqual([])
+    expect(rulesBroken(takenOver(goodTale()).fail('j', 'TASKS_LOST', undefined, 'd2'))).toEqual(['unexplained error'])
+  })
+  test('a job whose last result was used before its driver died is gone', () => {
+    expect(rulesBroken(takenOver(goodTale()).fail('j', 'JOB_NOT_FOUND', undefined, 'd2'))).toEqual([])
+    const early = new Tale().begin('j').run('w1/1', 'j', 0).see('j', 0)
+    expect(rulesBroken(takenOver(early).fail('j', 'JOB_NOT_FOUND', undefined, 'd2'))).toEqual(['unexplained error'])
+  })
+  test('inputs are missing when the driver that had them died, and the count is true', () => {
+    const halfway = () => takenOver(new Tale().begin('j', { count: 5 }).run('w1/1', 'j', 0, 1).see('j', 0, 1))
+    expect(rulesBroken(halfway().fail('j', 'INPUTS_INCOMPLETE', 2, 'd2'))).toEqual([])
+    // More than were delivered, and fewer than ran.
+    expect(rulesBroken(halfway().fail('j', 'INPUTS_INCOMPLETE', 3, 'd2'))).toEqual(['unexplained error'])
+    expect(rulesBroken(halfway().fail('j', 'INPUTS_INCOMPLETE', 1, 'd2'))).toEqual(['unexplained error'])
+  })
+  test('a driver that was frozen is replaced, and the job goes on with the other', () => {
+    const replaced = () => goodTale().freeze('d1', 'driver').thaw('d1', false, 'driver').fail('j', 'COLLECTOR_REPLACED')
+    const goesOn = (tale: Tale) => tale.add('d2', { type: 'attached', job: 'j', how: 'attach' })
+    expect(rulesBroken(goesOn(replaced()).end('j', { how: 'complete' }, 'd2'))).toEqual([])
+    expect(rulesBroken(replaced())).toEqual(['lost'])
+    expect(rulesBroken(goodTale().fail('j', 'COLLECTOR_REPLACED').end('j', { how: 'complete' }, 'd2'))).toEqual([
+      'unexplained error',
+    ])
+  })
+})
+
+describe('a task is charged for what it did itself', () => {
+  const poisoned = (index: number, code: string) =>
+    new Tale()
+      .begin('j', { workload: 'poison', poison: { 1: 'exit' } })
+      .run('w1/1', 'j', 0, 1)
+      .add('d1', { type: 'failed', job: 'j', index, code })
+  test('the poisonous one fails with its code', () => {
+    const tale = new Tale()
+      .begin('j', { workload: 'poison', poison: { 1: 'exit' } })
+      .run('w1/1', 'j', 0, 1)
+      .see('j', 0)
+    expect(
+      rulesBroken(tale.add('d1', { type: 'failed', job: 'j', index: 1, code: 'TASK_QUARANTINED' }).end('j')),
+    ).toEqual([])
+  })
+  test('with another code, or with a result, something is wrong', () => {
+    expect(rulesBroken(poisoned(1, 'TASK_FAILED').end('j'))).toContain('unexplained error')
+    expect(
+      rulesBroken(
+        new Tale()
+          .begin('j', { workload: 'poison', poison: { 1: 'exit' } })
+          .run('w1/1', 'j', 0, 1)
+          .see('j', 0, 1)
+          .end('j'),
+      ),
+    ).toEqual(['wrong value'])
+  })
+  test('a neighbour that is set aside, or tried again, is charged wrongly', () => {
+    expect(rulesBroken(poisoned(0, 'TASK_QUARANTINED').end('j'))).toContain('charged wrongly')
+    const again = goodTale().add('w2/1', { type: 'started', job: 'j', index: 0, attempt: 2 })
+    expect(rulesBroken(again.end('j'))).toEqual(['charged wrongly'])
+  })
+})
+
+describe('a task that computes for long', () => {
+  const burning = () => new Tale().begin('j', { workload: 'burn', count: 1 }).run('w1/1', 'j', 0)
+  test('runs once', () => {
+    expect(rulesBroken(burning().see('j', 0).end('j'))).toEqual([])
+    expect(rulesBroken(burning().run('w2/1', 'j', 0).see('j', 0).end('j'))).toEqual(['ran twice'])
+  })
+  test('runs again when its worker was killed', () => {
+    expect(rulesBroken(burning().kill('w1').run('w2/1', 'j', 0).see('j', 0).end('j'))).toEqual([])
+  })
+})
+
+test('recovery is the time from a worker’s death until what it held runs elsewhere', () => {
+  const tale = new Tale()
+    .begin('j')
+    .claim('w1/1', 'c1', span('j', 0, 2))
+    .run('w1/1', 'j', 0)
+    .kill('w1')
+    .wait(2500)
+  const { recovery } = check(tale.run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j').events)
+  expect(recovery).toEqual({ chunks: 1, p50Ms: 2510, p99Ms: 2510, mostMs: 2510 })
+})
