@@ -38,7 +38,7 @@ export type CommitHappening =
   | {
       readonly type: 'commit'
       readonly call: number
-      readonly state: 'committed' | 'discarded' | 'fenced' | 'unknown'
+      readonly state: 'committed' | 'discarded' | 'fenced' | 'refused' | 'unknown'
     }
 
 export type DriverHappening =

@@ -16,6 +16,8 @@ export interface ChaosOptions {
   readonly workloads: readonly Workload[]
   /** What a task of the workload `burn` computes, in leases. */
   readonly burnLeases: number
+  /** How long drivers may take to see through what they began once all is healed. */
+  readonly drainSeconds: number
   readonly json: boolean
 }
 
@@ -27,6 +29,7 @@ export const usage = `npm run chaos -- [options]
   --persistence NAME    ${persistences.join(', ')} (default everysec)
   --workers N           worker processes of two threads each (default 4)
   --lease MS            their lease (default 2000)
+  --drain N             seconds that drivers may take at the end, once all is healed (default 90)
   --json                the report as JSON on stdout
 
 Faults: ${[...faultNames, ...Object.keys(harmfulWorkloads)].join(', ')}
@@ -52,6 +55,7 @@ export function readOptions(args: readonly string[]): ChaosOptions | 'help' {
     workloads: workloads.filter(name => !harmful.includes(name) || (wanted?.includes(name) ?? name === 'poison')),
     // A burning task that is killed with its worker is charged for it: together with kills it has to be short.
     burnLeases: wanted?.length === 1 ? 10 : 1,
+    drainSeconds: whole('drain', values.drain, 90, 1),
     json: values.json === true,
   }
 }
@@ -72,6 +76,7 @@ function parse(args: readonly string[]) {
         persistence: { type: 'string' },
         workers: { type: 'string' },
         lease: { type: 'string' },
+        drain: { type: 'string' },
         json: { type: 'boolean' },
         help: { type: 'boolean' },
       },

@@ -20,8 +20,6 @@ import type { Report } from './report.ts'
 import { startServer } from './server.ts'
 import type { Fault, World } from './world.ts'
 
-/** How long drivers may take to see through what they began once all is healed. */
-const drainMs = 90_000
 /** The first faults meet a fleet that works. */
 const warmUpMs = 1500
 
@@ -70,7 +68,7 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
     proxy.setMode({ kind: 'pass' })
     proxy.cutSilent()
     say('all is healed; the drivers see their jobs through')
-    await drivers.stop(drainMs)
+    await drivers.stop(options.drainSeconds * 1000)
     await endFleet(world)
     const events = readHistories(folder)
     const leftovers = await findLeftovers(world, excusesOf(tellStory(events)))

@@ -1,5 +1,5 @@
 import type { Event } from '../events.ts'
-import { checkDoubleCommits, checkLateCommits } from './commits.ts'
+import { checkClaims, checkDoubleCommits, checkLateCommits, checkRefused } from './commits.ts'
 import { checkDelivery } from './delivery.ts'
 import { checkBurns, checkCharges, quantile, recoveryTimes } from './recovery.ts'
 import { tellStory } from './story.ts'
@@ -32,6 +32,8 @@ export function check(events: readonly Event[]): Verdict {
   const violations = [
     ...checkDelivery(story),
     ...checkDoubleCommits(story),
+    ...checkClaims(story),
+    ...checkRefused(story),
     ...late.violations,
     ...checkCharges(story),
     ...checkBurns(story),

@@ -1,4 +1,4 @@
-import type { Commit, Loss, Story } from './story.ts'
+import type { Commit, Loss, Of, Story } from './story.ts'
 import { pidOf } from './story.ts'
 import type { Violation } from './violation.ts'
 
@@ -95,3 +95,32 @@ export function checkLateCommits({ commits, claims, freezes, losses }: Story): L
 const settlingMs = 1500
 /** Events of two processes may be so far out of order: a freeze is written down before it has stopped every thread. */
 const slackMs = 50
+
+/** A claim's name is its fence: no two threads may ever have the same, whatever Redis has forgotten. */
+export function checkClaims({ claims }: Story): Violation[] {
+  const owners = new Map<string, Of<'claimed'>>()
+  return claims.flatMap((event): Violation[] => {
+    const owner = owners.get(event.claim)
+    owners.set(event.claim, event)
+    if (owner === undefined || owner.by === event.by) return []
+    return [
+      {
+        rule: 'claim used twice',
+        what: `claim ${event.claim} was ${owner.by}'s and ${event.by}'s`,
+        events: [owner, event],
+      },
+    ]
+  })
+}
+
+/** Results go in when Redis is full: whatever else waits, what was run is kept. */
+export function checkRefused({ commits, faults }: Story): Violation[] {
+  const full = faults.filter(({ fault }) => fault === 'redis-maxmemory')
+  return commits.flatMap(({ by, invokedAt, answeredAt, state }): Violation[] => {
+    const isFull = full.findLast(({ at }) => at <= (answeredAt ?? invokedAt))?.state === 'begins'
+    if (state !== 'refused' || !isFull) return []
+    return [
+      { rule: 'commit refused', what: `Redis was full and refused a commit of ${by} at ${invokedAt}`, events: [] },
+    ]
+  })
+}

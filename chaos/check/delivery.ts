@@ -132,7 +132,7 @@ function isCountTrue(job: JobStory, submitted: number): boolean {
 function isSettled(job: JobStory, commits: readonly Commit[]): boolean {
   const settled = seenOf(job)
   for (const { spans, state } of commits) {
-    if (state === 'fenced' || state === 'discarded') continue
+    if (state !== 'committed' && state !== 'unknown') continue
     for (const span of spans) {
       if (span.job === job.job) for (let i = 0; i < span.count; i++) settled.add(span.first + i)
     }

@@ -9,6 +9,8 @@ export interface Story {
   readonly losses: readonly Loss[]
   readonly kills: readonly Of<'killed'>[]
   readonly freezes: readonly Freeze[]
+  /** The faults as they began and ended. */
+  readonly faults: readonly Of<'fault'>[]
 }
 
 export type Of<T extends Event['type']> = Extract<Event, { type: T }>
@@ -40,7 +42,7 @@ export interface Commit {
   readonly spans: readonly Span[]
   readonly invokedAt: number
   readonly answeredAt: number | undefined
-  readonly state: 'committed' | 'discarded' | 'fenced' | 'unknown'
+  readonly state: 'committed' | 'discarded' | 'fenced' | 'refused' | 'unknown'
 }
 
 export interface Loss {
@@ -65,6 +67,7 @@ export function tellStory(events: readonly Event[]): Story {
     losses: lossesOf(of('history')),
     kills: of('killed'),
     freezes: freezesOf(of('frozen'), of('thawed')),
+    faults: of('fault'),
   }
 }
 

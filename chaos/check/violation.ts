@@ -18,6 +18,10 @@ export type Rule =
   | 'never attempted'
   /** A task was committed twice in one history of Redis. */
   | 'double commit'
+  /** Two threads were given the same claim: its name is no fence. */
+  | 'claim used twice'
+  /** Redis was full, and did not take results. */
+  | 'commit refused'
   /** A worker that was declared dead committed what it had held. */
   | 'late commit accepted'
   /** A reduction is not what its values come to, or was handed out twice. */

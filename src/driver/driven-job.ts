@@ -1,4 +1,4 @@
-import { ConnectionClosedError, InputsIncompleteError } from '../errors.ts'
+import { CollectorReplacedError, ConnectionClosedError, InputsIncompleteError } from '../errors.ts'
 import { encodeRangePayload } from '../protocol/chunk.ts'
 import type { PartCounters, PartRecord } from '../protocol/records.ts'
 import type { JobMessage, ResultsMessage } from '../protocol/run.ts'
@@ -132,12 +132,37 @@ export class DrivenJob {
     return this.submitter.created && !(this.part.fields.detached && this.submitter.completed)
   }
 
-  /** All is collected and used. A job whose id the user knows is gone from Redis before that shows: the id may be used again at once. */
-  async finish(): Promise<void> {
+  /**
+   * All is collected and used. A job whose id the user knows is gone from Redis before that shows: the id may be
+   * used again at once.
+   *
+   * @throws {CollectorReplacedError} for such a job when another driver has it: this one was frozen, and its results are the other's.
+   */
+  async finish(error?: Error): Promise<void> {
     if (this.#over) return
-    this.#end(undefined)
-    const dropped = this.named && (await this.store.drop(this.part).catch(() => undefined))
-    if (dropped !== 'dropped') this.#host.dropLater(this.part)
+    this.#end(error)
+    if (!this.named || !(await this.#dropAsOwn())) this.#host.dropLater(this.part)
+  }
+
+  /** False when it could not be done now. @throws {CollectorReplacedError} when another driver has the job, and its results. */
+  async #dropAsOwn(): Promise<boolean> {
+    try {
+      const word = await this.store.drop(this.part)
+      if (word !== 'replaced') return word === 'dropped'
+      const verdict = judge(await this.store.readCounters(this.id), this.#belief())
+      if (verdict instanceof CollectorReplacedError) throw verdict
+      if (verdict === 'attach') await this.#attachAgain()
+      return false
+    } catch (error) {
+      if (error instanceof CollectorReplacedError) throw error
+      return false
+    }
+  }
+
+  async #attachAgain(): Promise<void> {
+    const { part } = this
+    const record = await this.store.attach(this.id, part.collector, driverLeaseMs, part.hash)
+    if (record !== undefined) part.attaches = record.attaches
   }
 
   /** Ends for the consumer; what is in Redis stays as it is. */
@@ -169,7 +194,7 @@ export class DrivenJob {
   /** Its consumer ends with an error: the rest is cancelled, unless the job is not this driver's any more, or stays for the next. */
   async endWith(error: unknown): Promise<void> {
     if (this.#over) return
-    if (error instanceof InputsIncompleteError) await this.finish()
+    if (error instanceof InputsIncompleteError) await this.finish(error)
     else {
       this.fail(error)
       await this.#takeOut()
@@ -210,9 +235,9 @@ export class DrivenJob {
   }
 
   /** Removes the part, and has what runs of it stopped. The call that creates it may be under way: then it comes first. */
-  async #dropAndTell(): Promise<void> {
-    const { job, incarnation } = this.part
-    await this.store.drop(this.part)
+  async #dropAndTell(incarnation = this.part.incarnation): Promise<void> {
+    const { job, collector, hash } = this.part
+    await this.store.drop({ job, incarnation, collector, hash })
     await this.store.publishControl({ type: 'cancel', job, incarnation, index: undefined })
   }
 
@@ -414,9 +439,9 @@ export class DrivenJob {
   }
 
   #belief(): Belief {
-    const { job, incarnation, collector } = this.part
+    const { job, incarnation, collector, attaches } = this.part
     const { created, acknowledged, completed } = this.submitter
-    return { job, incarnation, collector, created, acknowledged, completed, mustRestart: this.#mustRestart }
+    return { job, incarnation, collector, attaches, created, acknowledged, completed, mustRestart: this.#mustRestart }
   }
 
   /** Nothing is under way. Finds out how the part stands, repairs it, and lets the submitter go on. */
@@ -438,11 +463,11 @@ export class DrivenJob {
       return true
     }
     if (verdict === 'attach') {
-      await this.store.attach(this.id, this.part.collector, driverLeaseMs, this.part.hash)
+      await this.#attachAgain()
       return false
     }
     if (verdict === 'restart') {
-      await this.#dropAndTell()
+      await this.#dropAndTell(stand?.incarnation)
       return false
     }
     if (verdict === 'resume' && stand !== undefined) {

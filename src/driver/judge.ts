@@ -6,6 +6,8 @@ export interface Belief {
   readonly job: string
   readonly incarnation: string
   readonly collector: string
+  /** How many drivers had attached when this one was the last. */
+  readonly attaches: number
   /** Whether Redis ever had the part. */
   readonly created: boolean
   /** How many tasks Redis has acknowledged, and whether that they are all. */
@@ -17,7 +19,7 @@ export interface Belief {
 
 /**
  * What a part's stand calls for, when nothing is under way. An Error ends the job. `create`: it is not there yet;
- * `anew`: it was, and a new incarnation begins; `attach`: it is parked; `restart`: drop it and begin anew; `resume`: go on
+ * `anew`: it was, and a new incarnation begins; `attach`: it is parked, or back with its former driver; `restart`: drop it and begin anew; `resume`: go on
  * from where Redis is, which may be less far than it was.
  */
 export type Verdict = Error | 'create' | 'anew' | 'attach' | 'restart' | 'resume'
@@ -29,12 +31,17 @@ export function judge(stand: PartCounters | undefined, belief: Belief): Verdict 
   const ended = stand.state === 'cancelled'
   // What a record says that has ended does not stand in the way of a job that is not there yet.
   if (ended && !isOurs && !created) return 'create'
-  if (ended && isOurs && mustRestart && stand.collector === belief.collector) return 'anew'
-  if (stand.collector !== belief.collector && (created || isOurs)) return collectorReplaced(job)
-  if (!isOurs) return idIsTaken(job)
-  if (ended) return cancelledElsewhere(job)
+  if (stand.collector !== belief.collector) {
+    // Redis went back to before this driver attached: nobody has come since.
+    if (created && !ended && stand.attaches < belief.attaches) return 'attach'
+    return created || isOurs ? collectorReplaced(job) : idIsTaken(job)
+  }
+  // A former incarnation of this driver's own, which Redis went back to, is no better than one that lost results.
+  const mustEnd = mustRestart || (created && !isOurs)
+  if (!isOurs && !mustEnd) return idIsTaken(job)
+  if (ended) return mustEnd ? 'anew' : cancelledElsewhere(job)
   if (stand.state === 'parked') return 'attach'
-  return mustRestart ? 'restart' : 'resume'
+  return mustEnd ? 'restart' : 'resume'
 }
 
 /** Whether Redis has at least what it acknowledged, and the part is the driver's and runs. */

@@ -123,7 +123,7 @@ export async function attachJob({ link }: OpeningContext, id: string, task: stri
   }
   const record = await link.ask(() => store.attach(id, token, driverLeaseMs, found.hash))
   if (record === undefined || record.state === 'cancelled') throw notFound(id)
-  const part = new Part(id, token, record, { incarnation: record.incarnation })
+  const part = new Part(id, token, record, { incarnation: record.incarnation, attaches: record.attaches })
   const job = new DrivenJob(link, { part, named: true, record })
   const rest = record.kind === 'range' && !record.complete
   job.begin(
@@ -197,7 +197,7 @@ function drive(
   const { id, named, inputs, shared } = request
   const part = new Part(id, link.token, record ?? fields, {
     shared,
-    ...(record === undefined ? {} : { incarnation: record.incarnation }),
+    ...(record === undefined ? {} : { incarnation: record.incarnation, attaches: record.attaches }),
   })
   const job = new DrivenJob(link, { part, named, record })
   if (record?.complete === true) {

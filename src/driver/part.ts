@@ -13,18 +13,21 @@ export class Part {
   readonly shared: Buffer | undefined
   fields: PartFields
   incarnation: string
+  /** How many drivers had attached to the job when this one was the last. */
+  attaches: number
 
   constructor(
     job: string,
     collector: string,
     fields: PartFields,
-    rest: { readonly shared?: Buffer | undefined; readonly incarnation?: string } = {},
+    rest: { readonly shared?: Buffer | undefined; readonly incarnation?: string; readonly attaches?: number } = {},
   ) {
     this.job = job
     this.collector = collector
     this.fields = fields
     this.shared = rest.shared
     this.incarnation = rest.incarnation ?? randomName()
+    this.attaches = rest.attaches ?? 0
   }
 
   /** The code hash that decides which threads can run it. */

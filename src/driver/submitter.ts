@@ -133,7 +133,7 @@ export class Submitter {
         payload,
       ),
     )
-    const create = this.#created ? undefined : part.fields
+    const create = this.#created ? undefined : { ...part.fields, attaches: part.attaches }
     try {
       const reply = await store.submit(part, {
         ...batch,

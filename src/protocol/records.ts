@@ -31,6 +31,8 @@ export type PartState = 'open' | 'parked' | 'cancelled'
 export interface PartRecord extends PartFields {
   readonly incarnation: string
   readonly collector: string
+  /** How many drivers have attached since the job was made: tells a successor from what Redis went back to. */
+  readonly attaches: number
   readonly state: PartState
   /** How many inputs were submitted: the cursor. */
   readonly submitted: number
@@ -52,15 +54,24 @@ export interface PartRecord extends PartFields {
 /** What changes in a part while it runs. */
 export interface PartCounters extends Pick<
   PartRecord,
-  'incarnation' | 'collector' | 'state' | 'submitted' | 'complete' | 'settled' | 'failed' | 'waiting' | 'pace'
+  | 'incarnation'
+  | 'collector'
+  | 'state'
+  | 'submitted'
+  | 'complete'
+  | 'settled'
+  | 'failed'
+  | 'waiting'
+  | 'pace'
+  | 'attaches'
 > {
   /** Tasks that wait for a retry. */
   readonly delayed: number
 }
 
 /** The fields and values that `submit` stores when it creates a part. */
-export function partFieldArguments(fields: PartFields): string[] {
-  const { task, hash, kind, start, step, total, priority, detached, reducer, shared, keepMs } = fields
+export function partFieldArguments(fields: PartFields & { readonly attaches?: number }): string[] {
+  const { task, hash, kind, start, step, total, priority, detached, reducer, shared, keepMs, attaches = 0 } = fields
   const pairs = {
     task,
     hash,
@@ -73,6 +84,7 @@ export function partFieldArguments(fields: PartFields): string[] {
     reducer,
     shared: Number(shared),
     keepMs,
+    ...(attaches > 0 && { attached: attaches }),
   }
   return Object.entries(pairs).flatMap(([field, value]) => [field, String(value)])
 }
@@ -100,6 +112,7 @@ export function decodePartRecord(fields: ReadonlyMap<string, Buffer>): PartRecor
     reducer: text('reducer'),
     shared: text('shared') === '1',
     keepMs: count('keepMs'),
+    attaches: count('attached'),
     incarnation: text('incarnation'),
     collector: text('collector'),
     state,

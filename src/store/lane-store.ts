@@ -97,7 +97,7 @@ export class LaneStore {
       readonly skipped: number
       readonly driverLeaseMs: number
       /** The part's record, when this call may create it. */
-      readonly create?: PartFields | undefined
+      readonly create?: (PartFields & { readonly attaches?: number }) | undefined
       /** The encoded shared value, which goes along with `create`. */
       readonly shared?: Buffer | undefined
     },
@@ -142,22 +142,25 @@ export class LaneStore {
   /** The counters of a part that move, without what may be large; undefined when Redis knows no such job. */
   async readCounters(job: string): Promise<PartCounters | undefined> {
     const { part, delayed } = partKeys(this.lane, job)
-    const [[incarnation, collector, state, submitted, complete, settled, failed, waiting, pace], delayedChunks] =
-      await Promise.all([
-        this.client.hmget(
-          part,
-          'incarnation',
-          'collector',
-          'state',
-          'submitted',
-          'complete',
-          'settled',
-          'failed',
-          'waiting',
-          'pace',
-        ),
-        this.client.zcard(delayed),
-      ])
+    const [
+      [incarnation, collector, state, submitted, complete, settled, failed, waiting, pace, attached],
+      delayedChunks,
+    ] = await Promise.all([
+      this.client.hmget(
+        part,
+        'incarnation',
+        'collector',
+        'state',
+        'submitted',
+        'complete',
+        'settled',
+        'failed',
+        'waiting',
+        'pace',
+        'attached',
+      ),
+      this.client.zcard(delayed),
+    ])
     if (incarnation == null) return undefined
     return {
       incarnation,
@@ -169,6 +172,7 @@ export class LaneStore {
       failed: Number(failed ?? 0),
       waiting: Math.max(0, Number(waiting ?? 0)),
       pace: Number(pace ?? 0),
+      attaches: Number(attached ?? 0),
       delayed: delayedChunks,
     }
   }

@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Run } from '../protocol/run.ts'
+import { refusesWrites } from './reply-error.ts'
 
 /**
  * What happens between a thread and Redis, told to whoever listens by `node:diagnostics_channel`: the fault tests write
@@ -16,10 +17,10 @@ export interface TracedCommit {
   readonly runs: readonly Pick<Run, 'first' | 'count' | 'kind'>[]
 }
 
-/** A message on `millrace:commit`. 'unknown': the connection broke, or Redis refused; nothing is known of the outcome. */
+/** A message on `millrace:commit`. 'refused': Redis takes no writes now. 'unknown': the connection broke, or Redis failed. */
 export interface CommitMessage {
   readonly commit: TracedCommit
-  readonly state: 'invoked' | 'committed' | 'discarded' | 'fenced' | 'unknown'
+  readonly state: 'invoked' | 'committed' | 'discarded' | 'fenced' | 'refused' | 'unknown'
 }
 
 /** A message on `millrace:claim`: a thread has been given these chunks. */
@@ -35,7 +36,7 @@ export interface ClaimMessage {
   }[]
 }
 
-export async function traceCommit<T extends { readonly word: Exclude<CommitMessage['state'], 'invoked' | 'unknown'> }>(
+export async function traceCommit<T extends { readonly word: 'committed' | 'discarded' | 'fenced' }>(
   commit: TracedCommit,
   call: () => Promise<T>,
 ): Promise<T> {
@@ -49,7 +50,7 @@ export async function traceCommit<T extends { readonly word: Exclude<CommitMessa
     publish(reply.word)
     return reply
   } catch (error) {
-    publish('unknown')
+    publish(refusesWrites(error) ? 'refused' : 'unknown')
     throw error
   }
 }

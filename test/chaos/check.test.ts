@@ -130,6 +130,20 @@ describe('a task is committed once in each history of Redis', () => {
   })
 })
 
+test('a claim is one thread’s, for ever', () => {
+  const again = (by: string) => goodTale().claim(by, 'c1', span('j', 1)).end('j')
+  expect(rulesBroken(again('w1/1'))).toEqual([])
+  expect(rulesBroken(again('w1/2'))).toEqual(['claim used twice'])
+})
+
+test('a full Redis takes results', () => {
+  const fault = (tale: Tale, state: 'begins' | 'ends') =>
+    tale.add('harness', { type: 'fault', fault: 'redis-maxmemory', state })
+  const refused = (tale: Tale) => tale.commit('w1/1', 'c1', [span('j', 1)], 'refused').end('j')
+  expect(rulesBroken(refused(fault(goodTale(), 'begins')))).toEqual(['commit refused'])
+  expect(rulesBroken(refused(fault(fault(goodTale(), 'begins'), 'ends')))).toEqual([])
+})
+
 describe('a worker that was declared dead commits nothing that it held', () => {
   const frozen = (state: 'committed' | 'fenced', declaredDead = true) =>
     new Tale()

@@ -8,6 +8,7 @@ const belief: Belief = {
   job: 'j',
   incarnation: 'i1',
   collector: 'me',
+  attaches: 1,
   created: true,
   acknowledged: 100,
   completed: false,
@@ -16,6 +17,7 @@ const belief: Belief = {
 const stand: PartCounters = {
   incarnation: 'i1',
   collector: 'me',
+  attaches: 1,
   state: 'open',
   submitted: 100,
   complete: false,
@@ -33,6 +35,9 @@ describe('judge', () => {
     ['attaches to what is parked', { state: 'parked' }, {}, 'attach'],
     ['drops what has lost results', {}, { mustRestart: true }, 'restart'],
     ['begins anew behind its own end, when that was to restart', { state: 'cancelled' }, { mustRestart: true }, 'anew'],
+    ['attaches again when Redis went back to before it came', { collector: 'former', attaches: 0 }, {}, 'attach'],
+    ['ends a former life of its own that Redis went back to', { incarnation: 'i0' }, {}, 'restart'],
+    ['begins anew behind such a one', { incarnation: 'i0', state: 'cancelled' }, {}, 'anew'],
     [
       'creates over what ended under its id',
       { state: 'cancelled', incarnation: 'i0', collector: 'x' },
@@ -49,7 +54,8 @@ describe('judge', () => {
   })
 
   test.each([
-    ['somebody attached', { collector: 'other' }, {}, CollectorReplacedError],
+    ['somebody attached', { collector: 'other', attaches: 2 }, {}, CollectorReplacedError],
+    ['somebody attached after Redis went back', { collector: 'other', attaches: 1 }, {}, CollectorReplacedError],
     [
       'somebody attached and finished',
       { collector: 'other', state: 'cancelled' },

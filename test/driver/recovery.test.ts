@@ -207,6 +207,34 @@ describe('attach', () => {
     expect(await caught(other.attach(job.id))).toBeInstanceOf(JobNotFoundError)
   })
 
+  test('goes on when Redis went back to before it attached', async () => {
+    const job = bench.mill.map(wait, waits(100, 20), { id: newId() })
+    const former = caught(job.results())
+    await until(async () => (await job.progress()).submitted === 100, { what: 'all is submitted' })
+    const part = `{millrace:default:0}:part:${job.id}`
+    const collector = await bench.redis.cli('HGET', part, 'collector')
+    const other = await bench.connect()
+    const results = (await other.attach(job.id, wait)).results()
+    expect(await former).toBeInstanceOf(CollectorReplacedError)
+    await bench.redis.cli('HSET', part, 'collector', collector)
+    await bench.redis.cli('HDEL', part, 'attached')
+    expect(await results).toEqual(numbers(100))
+    expect(await bench.redis.cli('HGET', part, 'state')).not.toBe('open')
+  })
+
+  test('a driver that missed that it was replaced does not end the job as its own', async () => {
+    const { mill } = bench
+    const values = mill.map(same, numbers(5), { id: newId() })
+    const iterator = values[Symbol.asyncIterator]()
+    for (const value of numbers(5)) expect(await iterator.next()).toEqual({ done: false, value })
+    // All results are here already, and the message that somebody attached is not.
+    const part = `{millrace:default:0}:part:${values.id}`
+    await bench.redis.cli('HSET', part, 'collector', 'another', 'attached', '1')
+    expect(await caught(Promise.resolve(iterator.next()))).toBeInstanceOf(CollectorReplacedError)
+    expect(await bench.redis.cli('HGET', part, 'state')).toBe('open')
+    await bench.redis.cli('DEL', part, `${part}:results`)
+  })
+
   test('refuses a job that is not there, and one of another task', async () => {
     expect(await caught(bench.mill.attach('never-was'))).toBeInstanceOf(JobNotFoundError)
     const job = bench.mill.map(wait, waits(3, 5), { detached: true })
@@ -246,10 +274,12 @@ describe('attach', () => {
     await driver.exited
     const job = await bench.mill.attach(id, wait)
     const { submitted } = await job.progress()
+    const submission = caught(job.submitted())
     const seen: number[] = []
     const error = await caught(all(job, () => undefined).catch((reason: unknown) => Promise.reject(reason as Error)))
     expect(error).toBeInstanceOf(InputsIncompleteError)
     expect(error).toMatchObject({ submitted })
+    expect(await submission).toBe(error)
     expect(submitted).toBeGreaterThanOrEqual(60)
     expect(seen).toEqual([])
   })

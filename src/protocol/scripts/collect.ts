@@ -51,7 +51,7 @@ local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'state',
 if not record[1] then return {} end
 if record[2] ~= collector then
   redis.call('PUBLISH', channelPrefix .. record[2], 'replaced ' .. job .. ' ' .. record[1] .. '\\n')
-  if record[3] ~= 'cancelled' then redis.call('HSET', partKey, 'attached', 1) end
+  if record[3] ~= 'cancelled' then redis.call('HINCRBY', partKey, 'attached', 1) end
 end
 if record[3] ~= 'cancelled' then redis.call('HSET', partKey, 'collector', collector) end
 if record[3] == 'parked' then redis.call('HSET', partKey, 'state', 'open') end
@@ -119,7 +119,7 @@ return 'parked'
  * settled, since no part has their incarnation any more. With \`collector\` only that collector may; with an empty one
  * anybody (a cancellation from another process), and then the collector is told and a record that says
  * 'cancelled' stays for \`tombstoneMs\`. It stays too where somebody had attached to the job, so that a driver that was
- * frozen meanwhile finds who replaced it, and does not take the job for lost and submit it anew.
+ * frozen meanwhile finds who replaced it, and does not take the job for lost and submit it anew, nor for its own to end.
  */
 export const drop = defineScript({
   name: 'drop',
@@ -131,6 +131,7 @@ export const drop = defineScript({
 local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'task', 'attached', 'state')
 if not record[1] or record[5] == 'cancelled' then
   redis.call('ZREM', jobsKey, job)
+  if record[1] == incarnation and collector ~= '' and record[2] ~= collector then return 'replaced' end
   return 'gone'
 end
 if incarnation ~= '' and record[1] ~= incarnation then return 'gone' end
@@ -141,7 +142,8 @@ redis.call('ZREM', drivenKey, job)
 redis.call('ZREM', dueKey, job)
 redis.call('ZREM', readyKey, job)
 if collector == '' or record[4] then
-  redis.call('HSET', partKey, 'incarnation', record[1], 'collector', record[2], 'task', record[3], 'state', 'cancelled')
+  redis.call('HSET', partKey, 'incarnation', record[1], 'collector', record[2], 'task', record[3], 'state', 'cancelled',
+    'attached', record[4] or 0)
   redis.call('PEXPIRE', partKey, tombstoneMs)
 end
 if collector == '' then

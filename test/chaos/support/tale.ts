@@ -43,7 +43,7 @@ export class Tale {
     by: string,
     claim: string,
     spans: readonly Span[],
-    state: 'committed' | 'discarded' | 'fenced' | 'unknown' | 'no answer' = 'committed',
+    state: 'committed' | 'discarded' | 'fenced' | 'refused' | 'unknown' | 'no answer' = 'committed',
     incarnation = 'i1',
   ): this {
     const call = ++this.#calls

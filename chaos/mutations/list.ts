@@ -1,0 +1,143 @@
+/** A way to break the product, and what has to notice. */
+export interface Mutation {
+  readonly name: string
+  readonly file: string
+  /** Stands exactly once in the file. */
+  readonly from: string
+  readonly to: string
+  /** Test files, or the faults of a run whose checker must go red. */
+  readonly caughtBy: { readonly tests: readonly string[] } | { readonly faults: string; readonly seconds?: number }
+}
+
+const scripts = 'src/protocol/scripts'
+
+export const mutations: readonly Mutation[] = [
+  {
+    name: 'commits are not fenced',
+    file: `${scripts}/settle.ts`,
+    from: "if missing > 0 then return { 'fenced', 0 } end",
+    to: '',
+    caughtBy: { faults: 'worker-freeze', seconds: 16 },
+  },
+  {
+    name: 'the reaper does not look again whether the worker is dead',
+    file: `${scripts}/give-back.ts`,
+    from: "if reason == 'death' and not redis.call('ZSCORE', deadKey, worker) then return { 'alive', 0, 0, 0 } end",
+    to: '',
+    caughtBy: { tests: ['test/protocol/scripts-give-back.test.ts'] },
+  },
+  {
+    name: 'commits are refused by a full Redis',
+    file: `${scripts}/settle.ts`,
+    from: "  flags: ['allow-oom'],\n",
+    to: '',
+    caughtBy: { faults: 'redis-maxmemory' },
+  },
+  {
+    name: 'no re-read after a new subscription',
+    file: 'src/driver/link.ts',
+    from: `      this.#subscribe().then(() => {
+        this.#reconcileAll()
+      }, onError)`,
+    to: '      this.#subscribe().catch(onError)',
+    caughtBy: { tests: ['test/driver/resubscribe.test.ts'] },
+  },
+  {
+    name: 'the driver never compares itself with Redis',
+    file: 'src/driver/driven-job.ts',
+    from: '    const belief = this.#belief()\n    if (!belief.created',
+    to: '    const belief = this.#belief()\n    if (belief.created || !belief.created',
+    caughtBy: { faults: 'redis-flushall' },
+  },
+  {
+    name: 'the reaper knows no grace after a stall',
+    file: `${scripts}/membership.ts`,
+    from: 'if now - since >= lease then',
+    to: 'if true then',
+    caughtBy: { tests: ['test/protocol/scripts-membership.test.ts'] },
+  },
+  {
+    name: 'claims are named by a counter in Redis',
+    file: 'src/worker/claim-ids.ts',
+    from: 'id: randomName(), lane,',
+    to: "id: String(await this.#stores[lane]!.client.incr(this.#stores[lane]!.keys.lane + ':tokens')).padStart(16, '0'), lane,",
+    caughtBy: { faults: 'redis-flushall' },
+  },
+  {
+    name: 'a batch that is sent again is inserted again',
+    file: `${scripts}/submit.ts`,
+    from: "if cursor ~= from then return { 'out of step', cursor } end",
+    to: '',
+    caughtBy: { faults: 'net-drop-replies,net-cut' },
+  },
+  {
+    name: 'attach leaves the former collector in its place',
+    file: `${scripts}/collect.ts`,
+    from: "if record[3] ~= 'cancelled' then redis.call('HSET', partKey, 'collector', collector) end",
+    to: '',
+    caughtBy: { faults: 'driver-freeze' },
+  },
+  {
+    name: 'anybody may release results',
+    file: `${scripts}/collect.ts`,
+    from: "if record[2] ~= collector then return 'replaced' end\nif tonumber(cursor)",
+    to: 'if tonumber(cursor)',
+    caughtBy: { tests: ['test/protocol/scripts-collect.test.ts'] },
+  },
+  {
+    name: 'a commit without an answer is taken for done',
+    file: 'src/worker/committer.ts',
+    from: '      await sleep(jitteredBackoffMs(attempt, { firstMs: 20, mostMs: 1000 }))',
+    to: "      return 'committed'",
+    caughtBy: { faults: 'net-cut,redis-kill-normal' },
+  },
+  {
+    name: 'a claim whose answer was lost is forgotten',
+    file: 'src/worker/feed.ts',
+    from: '      ids.abandon(claim, waitMs > 0)\n      throw error',
+    to: '      throw error',
+    caughtBy: { faults: 'net-drop-replies' },
+  },
+  {
+    name: 'any death in company counts against a task',
+    file: `${scripts}/give-back.ts`,
+    from: 'if alone and chunk.deaths > 0 then',
+    to: 'if true then',
+    caughtBy: { tests: ['test/protocol/scripts-give-back.test.ts'] },
+  },
+  {
+    name: 'a job that began anew takes results of its former life',
+    file: `${scripts}/settle.ts`,
+    from: "if record[1] ~= incarnation or record[2] == 'cancelled' then",
+    to: 'if false then',
+    caughtBy: { tests: ['test/protocol/scripts-settle.test.ts'] },
+  },
+  {
+    name: 'a worker does not notice that Redis forgot it',
+    file: 'src/worker/membership.ts',
+    from: "if (words.includes('unknown')) {",
+    to: "if (words.includes('unknown') && stores.length === 0) {",
+    caughtBy: { faults: 'redis-flushall' },
+  },
+  {
+    name: 'a dead worker is buried at once',
+    file: `${scripts}/membership.ts`,
+    from: "if tonumber(till) > clock() then return 'waiting' end",
+    to: '',
+    caughtBy: { tests: ['test/protocol/scripts-membership.test.ts'] },
+  },
+  {
+    name: 'a job that ended leaves its results behind',
+    file: `${scripts}/collect.ts`,
+    from: "redis.call('UNLINK', partKey, chunksKey, resultsKey, delayedKey, sharedKey)",
+    to: "redis.call('UNLINK', partKey, chunksKey, delayedKey, sharedKey)",
+    caughtBy: { faults: 'worker-kill' },
+  },
+  {
+    name: 'tasks over their time limit go on',
+    file: 'src/worker/watchdog.ts',
+    from: 'const overtime = task >= 0 && timeoutMs > 0',
+    to: 'const overtime = task >= 0 && timeoutMs < 0',
+    caughtBy: { faults: 'poison' },
+  },
+]
