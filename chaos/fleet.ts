@@ -6,6 +6,9 @@ import type { WorkerSettings } from './processes/settings.ts'
 
 const workerFile = fileURLToPath(new URL('./processes/worker.ts', import.meta.url))
 
+/** More than a worker needs to finish what it runs, and to say goodbye. */
+const drainMs = 30_000
+
 export interface Worker {
   readonly pid: number
   readonly process: NodeProcess
@@ -57,13 +60,21 @@ export class Fleet {
   /** All drain; resolves when they are gone. */
   async stop(): Promise<void> {
     this.#stopping = true
-    await Promise.all(
-      [...this.#workers].map(async worker => {
-        worker.process.kill('SIGTERM')
-        const exit = await worker.process.exited
-        if (exit.code !== 0) this.#surprise(worker, `ended with ${String(exit.code ?? exit.signal)} when it drained`)
-      }),
-    )
+    await Promise.all([...this.#workers].map(worker => this.#drain(worker)))
+  }
+
+  async #drain(worker: Worker): Promise<void> {
+    // One that has just been started would die of the signal.
+    if (!worker.ready) await worker.process.waitForLine(/^ready /, drainMs).catch(() => undefined)
+    worker.process.kill('SIGTERM')
+    const late = new Promise<undefined>(resolve => {
+      setTimeout(() => {
+        resolve(undefined)
+      }, drainMs).unref()
+    })
+    const exit = await Promise.race([worker.process.exited, late])
+    if (exit === undefined) this.#surprise(worker, `had not drained after ${drainMs / 1000} s`)
+    else if (exit.code !== 0) this.#surprise(worker, `ended with ${String(exit.code ?? exit.signal)} when it drained`)
   }
 
   /** For a run that is given up. */

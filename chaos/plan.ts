@@ -20,7 +20,11 @@ const pausesMs: Readonly<Record<Fault['lane'], readonly [number, number]>> = {
  * The faults of a lane without an end, the same for the same seed. Each round has every one of them once, in an order of its
  * own.
  */
-export function* planLane(lane: Fault['lane'], names: readonly FaultName[], seed: number): Generator<PlannedFault> {
+export function* planLane(
+  lane: Fault['lane'],
+  names: readonly FaultName[],
+  seed: number,
+): Generator<PlannedFault, void> {
   const [least, most] = pausesMs[lane]
   const random = seededRandom(2 * seed + (lane === 'redis' ? 1 : 0))
   const own = namesOf(lane, names)

@@ -13,7 +13,7 @@ import { runJob, takeOver } from './workloads.ts'
  * workload under way until it gets SIGUSR2; then it sees through what it began and exits with 0.
  */
 
-const settings = readSettings<DriverSettings>()
+const settings = readSettings() as DriverSettings
 const { redis, namespace, tasks, seed, name, workloads, left } = settings
 const history = new History(settings.history, `${process.pid}`)
 const watched = new Map<string, Pick<Job<unknown>, 'id' | 'progress'>>()

@@ -34,6 +34,7 @@ export interface LeftJob {
   readonly by: 'attach' | 'same id'
 }
 
-export function readSettings<T extends ProcessSettings>(): T {
-  return JSON.parse(process.argv[2] ?? '') as T
+/** What the harness told this process. */
+export function readSettings(): unknown {
+  return JSON.parse(process.argv[2] ?? '')
 }

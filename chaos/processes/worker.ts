@@ -7,7 +7,7 @@ import { recordCommits } from './record-commits.ts'
 
 /** A worker of a chaos run: `worker.ts <settings as JSON>`. Drains on SIGTERM and exits with 0. */
 
-const { redis, namespace, threads, leaseMs, tasks, history } = readSettings<WorkerSettings>()
+const { redis, namespace, threads, leaseMs, tasks, history } = readSettings() as WorkerSettings
 // What the threads commit they write down themselves; the main thread settles for those that died.
 recordCommits(new History(history, `${process.pid}`), subscribe)
 const worker = await startWorker({

@@ -17,7 +17,7 @@ describe('the plan of faults', () => {
   })
   test('has every fault of its lane once before it has one twice', () => {
     const own = namesOf('redis', faultNames)
-    const plan = take(7, 3 * own.length).map(planned => planned?.fault)
+    const plan = take(7, 3 * own.length).map(planned => planned?.fault ?? '')
     for (let from = 0; from < plan.length; from += own.length) {
       expect(plan.slice(from, from + own.length).sort()).toEqual([...own].sort())
     }
