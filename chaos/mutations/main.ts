@@ -10,6 +10,8 @@ import { Tree } from './tree.ts'
  * Exit codes: 0 all were noticed, 1 one was not.
  */
 
+/** What is shown of what went red. */
+const shown = 4
 const words = process.argv.slice(2)
 const chosen = mutations.filter(({ name }) => words.length === 0 || words.some(word => name.includes(word)))
 process.exitCode = chosen.length > 0 && (await proveAll(chosen)) ? 0 : 1
@@ -36,8 +38,6 @@ async function proveAll(list: readonly Mutation[]): Promise<boolean> {
   )
   return survivors === 0 && isSound
 }
-
-const shown = 4
 
 function report(name: string, proof: Proof | undefined, remark: string): void {
   const what = proof === undefined || proof.colour === 'green' ? [] : proof.what
