@@ -110,7 +110,7 @@ export class Drivers {
   }
 
   #events(): Event[] {
-    return this.#all.flatMap(driver => this.#eventsOf(driver))
+    return this.#all.flatMap(driver => this.#eventsOf(driver)).sort((a, b) => a.at - b.at)
   }
 
   #eventsOf({ pid }: Driver): Event[] {

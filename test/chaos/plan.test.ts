@@ -53,6 +53,14 @@ describe('the jobs that a driver leaves', () => {
   })
 })
 
+describe('the driver that has a job', () => {
+  const attached = () => new Tale().begin('a').add('d2', { type: 'attached', job: 'a', how: 'attach' })
+  test('is the one that attached last: what its predecessor still ends is left', () => {
+    expect(leftJobs(attached().end('a').events, () => 0.9)).toHaveLength(1)
+    expect(leftJobs(attached().end('a', { how: 'complete' }, 'd2').events, () => 0.9)).toEqual([])
+  })
+})
+
 describe('the options of a run', () => {
   test('are the full mix unless faults are named', () => {
     expect(readOptions([])).toMatchObject({ seconds: 60, persistence: 'everysec', faults: faultNames, json: false })
