@@ -110,15 +110,36 @@ async function findRedis(redis: RedisInput | undefined, ends: (() => Promise<voi
 }
 
 async function reach(link: Link, target: RedisTarget, timeoutMs: number): Promise<void> {
-  if (!(await whenReady(link.client, timeoutMs))) {
+  const deadline = performance.now() + timeoutMs
+  if (!(await whenReady(link.client, timeoutMs)) || !(await greet(link, deadline))) {
     const reason = link.lastError === undefined ? '' : ` (${link.lastError.message})`
     throw new RedisUnreachableError(
       `${describeTarget(target)} did not answer within ${timeoutMs} ms${reason}. Check that it runs and that the address and password are right, or leave out the redis option and REDIS_URL for an embedded one.`,
       { cause: link.lastError },
     )
   }
-  await checkServer(link.client)
-  await link.start()
+}
+
+/** Looks at the server and begins to listen, again if the connection breaks meanwhile. False when that takes too long. */
+async function greet(link: Link, deadline: number): Promise<boolean> {
+  const greeting = link.ask(async () => {
+    await checkServer(link.client)
+    await link.start()
+    return true
+  })
+  // Too late, it ends with the link.
+  greeting.catch(() => undefined)
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>(resolve => {
+    timer = setTimeout(() => {
+      resolve(false)
+    }, deadline - performance.now())
+  })
+  try {
+    return await Promise.race([greeting, late])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** A worker loads the task module in each of its threads: a connection there would start workers that load it, and so on. */

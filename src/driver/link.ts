@@ -1,4 +1,4 @@
-import { MalformedDataError } from '../errors.ts'
+import { ConnectionClosedError, MillraceError } from '../errors.ts'
 import { collectorChannel, controlChannel } from '../protocol/keys.ts'
 import type { Lane } from '../protocol/keys.ts'
 import { decodeControl } from '../protocol/control.ts'
@@ -110,8 +110,8 @@ export class Link implements JobHost {
       try {
         return await question()
       } catch (error) {
-        const isMalformed = error instanceof MalformedDataError
-        if (this.#stopped || isMalformed || !(outcomeUnknown(error) || isTransient(error))) throw error
+        const isOver = this.#stopped || (error instanceof MillraceError && !(error instanceof ConnectionClosedError))
+        if (isOver || !(outcomeUnknown(error) || isTransient(error))) throw error
       }
       await new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(attempt, { firstMs: 20, mostMs: 1000 })))
     }

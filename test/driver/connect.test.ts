@@ -1,4 +1,5 @@
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +12,7 @@ import {
   TaskModuleError,
   UsageError,
 } from '../../src/index.ts'
+import { Proxy } from '../../chaos/proxy.ts'
 import { spawnNode } from '../support/process.ts'
 import { startRedis } from '../support/redis.ts'
 import type { RedisProcess } from '../support/redis.ts'
@@ -23,6 +25,27 @@ beforeAll(async () => {
   redis = await startRedis()
 })
 afterAll(() => redis.stop())
+
+test('asks again when the connection breaks while the server is looked at', async () => {
+  const proxy = new Proxy(redis.socketPath)
+  const url = await proxy.listen()
+  proxy.setMode({ kind: 'delay', ms: 100 })
+  const monitor = createConnection(redis.socketPath)
+  let seen = ''
+  monitor.on('data', data => (seen += data.toString().toLowerCase()))
+  monitor.write('MONITOR\r\n')
+  await until(() => seen.includes('+ok'), { what: 'Redis tells what it runs' })
+  const connecting = connect({ redis: url, tasks: tasksFile, threads: 0 })
+  await until(() => seen.includes('"info" "server"'), { what: 'it is looked at', everyMs: 5 })
+  // The answer is still on its way.
+  proxy.cut()
+  proxy.setMode({ kind: 'pass' })
+  const mill = await connecting
+  expect(await mill.workers()).toEqual([])
+  await mill.close()
+  monitor.destroy()
+  await proxy.close()
+})
 
 async function caught(promise: Promise<unknown>): Promise<unknown> {
   try {
