@@ -2,6 +2,7 @@ import type { Event } from '../events.ts'
 import { checkClaims, checkDoubleCommits, checkLateCommits, checkRefused } from './commits.ts'
 import { checkDelivery } from './delivery.ts'
 import { checkBurns, checkCharges, quantile, recoveryTimes } from './recovery.ts'
+import type { LateCommits } from './commits.ts'
 import { tellStory } from './story.ts'
 import type { Violation } from './violation.ts'
 
@@ -16,7 +17,7 @@ export interface Verdict {
     /** Jobs that ended with a typed error that says what was lost with their driver. */
     readonly reported: Readonly<Record<string, number>>
   }
-  readonly lateCommits: { readonly freezes: number; readonly attempted: number; readonly accepted: number }
+  readonly lateCommits: Pick<LateCommits, 'freezes' | 'attempted' | 'accepted' | 'idle'>
   readonly recovery: {
     readonly chunks: number
     readonly p50Ms: number | undefined
@@ -52,7 +53,7 @@ export function check(events: readonly Event[]): Verdict {
       commits: tally(story.commits.map(({ state }) => state)),
       reported: tally(reported),
     },
-    lateCommits: { freezes: late.freezes, attempted: late.attempted, accepted: late.accepted },
+    lateCommits: { freezes: late.freezes, attempted: late.attempted, accepted: late.accepted, idle: late.idle },
     recovery: {
       chunks: times.length,
       p50Ms: quantile(times, 0.5),

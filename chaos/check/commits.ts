@@ -58,11 +58,14 @@ export interface LateCommits {
   readonly freezes: number
   readonly attempted: number
   readonly accepted: number
+  /** Freezes in which nothing else was done to Redis or its connections, and after which nothing was attempted. */
+  readonly idle: number
   readonly violations: readonly Violation[]
 }
 
-export function checkLateCommits({ commits, claims, freezes, losses }: Story): LateCommits {
+export function checkLateCommits({ commits, claims, freezes, losses, faults }: Story): LateCommits {
   let attempted = 0
+  let idle = 0
   const violations: Violation[] = []
   const judged = freezes.filter(
     ({ what, declaredDead, thawedAt }) =>
@@ -71,15 +74,20 @@ export function checkLateCommits({ commits, claims, freezes, losses }: Story): L
       !losses.some(({ endsAt, beginsAt }) => beginsAt >= thawedAt - slackMs && endsAt <= thawedAt + settlingMs),
   )
   for (const { pid, frozenAt, thawedAt } of judged) {
-    const late = commits.filter(({ by, claim, spans, invokedAt, answeredAt }) => {
-      if (pidOf(by) !== pid || answeredAt === undefined || answeredAt < thawedAt) return false
+    const late = commits.filter(({ by, claim, spans, invokedAt, answeredAt, state }) => {
+      if (pidOf(by) !== pid || answeredAt === undefined || answeredAt < thawedAt || spans.length === 0) return false
       const given = claims.findLast(event => event.by === by && event.claim === claim && event.at <= invokedAt)
-      return given !== undefined && given.at <= frozenAt + slackMs && spans.length > 0
+      // What Redis gave it just before the freeze it only learns of when it is back.
+      const isRefused = state === 'fenced' && invokedAt <= thawedAt + settlingMs
+      return isRefused || (given !== undefined && given.at <= frozenAt + slackMs)
     })
     attempted += late.length
-    for (const { by, invokedAt, spans } of late.filter(
-      ({ state, invokedAt: at }) => state === 'committed' && at >= thawedAt,
-    )) {
+    const isClean = !faults.some(
+      ({ fault, at }) => !isOfProcess(fault) && at >= frozenAt - settlingMs && at <= thawedAt,
+    )
+    if (late.length === 0 && isClean) idle++
+    for (const { by, invokedAt, spans, state } of late) {
+      if (state !== 'committed' || invokedAt < thawedAt) continue
       const tasks = spans.map(({ job, first, count }) => `${job}/${first}+${count}`).join(', ')
       violations.push({
         rule: 'late commit accepted',
@@ -88,7 +96,11 @@ export function checkLateCommits({ commits, claims, freezes, losses }: Story): L
       })
     }
   }
-  return { freezes: judged.length, attempted, accepted: violations.length, violations }
+  return { freezes: judged.length, attempted, accepted: violations.length, idle, violations }
+}
+
+function isOfProcess(fault: string): boolean {
+  return /^(worker|driver)-/.test(fault)
 }
 
 /** The commits of a worker that was frozen have come by then. */
