@@ -21,6 +21,10 @@ import type { Part } from './part.ts'
 const silenceMs = 10_000
 const pollMs = 2000
 const dropDelayMs = 5
+/** When a drop failed: Redis may be away, or refuse. */
+const dropAgainMs = 500
+/** More that can't be dropped are left to expire. */
+const mostDropped = 10_000
 const renewAtOnce = 1000
 
 /**
@@ -135,9 +139,13 @@ export class Link implements JobHost {
 
   dropLater(part: Part): void {
     this.#dropped.push(part)
+    this.#dropIn(dropDelayMs)
+  }
+
+  #dropIn(ms: number): void {
     this.#dropTimer ??= setTimeout(() => {
       this.#dropNow().catch(this.#onError)
-    }, dropDelayMs)
+    }, ms)
   }
 
   // Answers -------------------------------------------------------------------------------------------------------------
@@ -193,10 +201,13 @@ export class Link implements JobHost {
     }
   }
 
-  /** Jobs that are not dropped for some reason expire once their driver's lease has. */
+  /** A job whose drop got no answer is dropped again. One that this driver can't drop expires, once its lease has. */
   async #dropNow(): Promise<void> {
     this.#dropTimer = undefined
-    await Promise.allSettled(this.#dropped.splice(0).map(part => this.store.drop(part)))
+    const parts = this.#dropped.splice(0)
+    const outcomes = await Promise.allSettled(parts.map(part => this.store.drop(part)))
+    this.#dropped.push(...parts.filter((_, index) => outcomes[index]?.status === 'rejected').slice(0, mostDropped))
+    if (this.#dropped.length > 0 && !this.#stopped) this.#dropIn(dropAgainMs)
   }
 }
 

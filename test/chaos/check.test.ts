@@ -160,7 +160,13 @@ describe('a worker that was declared dead commits nothing that it held', () => {
   test('what it tries is counted, and refused', () => {
     const verdict = check(frozen('fenced').events)
     expect(verdict.violations).toEqual([])
-    expect(verdict.lateCommits).toEqual({ freezes: 1, attempted: 1, accepted: 0 })
+    expect(verdict.lateCommits).toEqual({ freezes: 1, attempted: 1, accepted: 0, idle: 0 })
+  })
+  test('a freeze after which nothing was tried shows nothing, unless Redis or its connections were tampered with', () => {
+    const idle = (tale: Tale) => check(tale.wait(6000).thaw('w1').events).lateCommits.idle
+    expect(idle(new Tale().freeze('w1'))).toBe(1)
+    const cut = new Tale().freeze('w1').add('harness', { type: 'fault', fault: 'net-cut', state: 'begins' })
+    expect(idle(cut)).toBe(0)
   })
   test('a late commit that is accepted is a violation', () => {
     expect(rulesBroken(frozen('committed'))).toEqual(['late commit accepted'])

@@ -174,6 +174,24 @@ describe('when connections break', () => {
     },
   )
 
+  test('a job that has ended is taken out of Redis, if not at once', async () => {
+    const proxy = new Proxy(bench.redis.socketPath)
+    await using mill = await bench.connect({ redis: await proxy.listen() })
+    const job = mill.map(same, numbers(5))
+    const iterator = job[Symbol.asyncIterator]()
+    for (const value of numbers(5)) expect(await iterator.next()).toEqual({ done: false, value })
+    const before = proxy.counts.swallowedBytes
+    proxy.setMode({ kind: 'swallow' })
+    expect(await iterator.next()).toEqual({ done: true, value: undefined })
+    await until(() => proxy.counts.swallowedBytes > before, { what: 'the drop is lost' })
+    proxy.setMode({ kind: 'pass' })
+    proxy.cut()
+    const part = `{millrace:default:0}:part:${job.id}`
+    await until(async () => (await bench.redis.cli('EXISTS', part, `${part}:results`)) === '0', { what: 'it is gone' })
+    await mill.close()
+    await proxy.close()
+  })
+
   test('a job whose driver was taken for dead goes on when it is back', async () => {
     const job = bench.mill.map(wait, waits(200, 20))
     const results = job.results()
