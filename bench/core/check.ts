@@ -4,7 +4,12 @@ export class WrongResultError extends Error {
 }
 
 /** Every result must be what the recomputation gives, in the order of the inputs. */
-export function checkResults<T>(who: string, results: ArrayLike<T>, count: number, expected: (index: number) => T): void {
+export function checkResults<T>(
+  who: string,
+  results: ArrayLike<T>,
+  count: number,
+  expected: (index: number) => T,
+): void {
   if (results.length !== count) throw new WrongResultError(`${who} gave ${results.length} results for ${count} tasks.`)
   for (let index = 0; index < count; index++) {
     const wanted = expected(index)

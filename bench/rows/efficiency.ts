@@ -34,7 +34,9 @@ export const row: Row = {
       await fleet.close()
       await bare.close()
     }
-    const sides = sizes.map(({ name }, at) => measured(name, 'map(inputs).results() against two bare threads', samples[at]!))
+    const sides = sizes.map(({ name }, at) =>
+      measured(name, 'map(inputs).results() against two bare threads', samples[at]!),
+    )
     return {
       title: 'efficiency on 2 threads and 2 cores',
       unit: 'of the bare threads’ speed',

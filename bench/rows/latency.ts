@@ -16,8 +16,12 @@ export const row: Row = {
     const openers = [
       async () => {
         const fleet = await openFleet(1)
-        return latencySide('Millrace', 'await mill.run(noop, i); one worker process with one thread', calls, fleet, input =>
-          fleet.mill.run(noop, input),
+        return latencySide(
+          'Millrace',
+          'await mill.run(noop, i); one worker process with one thread',
+          calls,
+          fleet,
+          input => fleet.mill.run(noop, input),
         )
       },
       async () => {

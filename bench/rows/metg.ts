@@ -47,7 +47,12 @@ export const row: Row = {
   },
 }
 
-async function measureSide(side: SpinSide & { readonly how: string }, bare: BareThreads, rounds: number, seconds: number) {
+async function measureSide(
+  side: SpinSide & { readonly how: string },
+  bare: BareThreads,
+  rounds: number,
+  seconds: number,
+) {
   const stepsPerUs = await stepsPerMicrosecond(bare, threads)
   const bySize = side.sizesUs.map((): CurvePoint[] => [])
   // Round by round over all sizes, so that a slow minute of the machine does not hit one size alone.

@@ -62,7 +62,12 @@ function mixesFor(quick: boolean, rounds: number): Mix[] {
 }
 
 /** The makespan as a multiple of the lower bound, which is measured, since the machine is never twice the same. */
-async function overBound({ name, durations }: Mix, stepsPerUs: number, bare: BareThreads, fleet: Fleet): Promise<number> {
+async function overBound(
+  { name, durations }: Mix,
+  stepsPerUs: number,
+  bare: BareThreads,
+  fleet: Fleet,
+): Promise<number> {
   const inputs = durations.map((us, seed) => spinInput(Math.round(us * stepsPerUs), seed))
   const shares = longestFirst(durations, threads)
   const reference = await bare.run(shares.map(share => Float64Array.from(share, index => inputs[index]!)))

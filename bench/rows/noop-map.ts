@@ -27,7 +27,9 @@ export const row: Row = {
       async () => {
         const fleet = await openFleet(threads)
         const how = `as above with range(${many.length}), whose chunks have no payload`
-        return rateSide('Millrace, range', how, many, fleet, ({ length }) => fleet.mill.map(noop, range(length)).results())
+        return rateSide('Millrace, range', how, many, fleet, ({ length }) =>
+          fleet.mill.map(noop, range(length)).results(),
+        )
       },
       async () => {
         const bull = await BullMq.open(1)

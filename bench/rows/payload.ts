@@ -19,7 +19,13 @@ export const row: Row = {
       async () => {
         const fleet = await openFleet(threads)
         const how = 'map(echo, payloads).results(), 2 threads'
-        return byteSide('Millrace', how, payloads, () => fleet.mill.map(echo, payloads).results(), () => fleet.close())
+        return byteSide(
+          'Millrace',
+          how,
+          payloads,
+          () => fleet.mill.map(echo, payloads).results(),
+          () => fleet.close(),
+        )
       },
       async () => {
         const server = await startServer()
@@ -29,11 +35,18 @@ export const row: Row = {
           const read = await Promise.all(values.map((_, at) => client.getBuffer(`payload:${at}`)))
           return read.map(value => value ?? Buffer.alloc(0))
         }
-        const how = 'SET and GET of every payload, then SET and GET of what came back: in and out as for a task, pipelined, one process'
-        return byteSide('raw SET/GET', how, payloads, async () => throughRedis(await throughRedis(payloads)), async () => {
-          client.disconnect()
-          await server.stop()
-        })
+        const how =
+          'SET and GET of every payload, then SET and GET of what came back: in and out as for a task, pipelined, one process'
+        return byteSide(
+          'raw SET/GET',
+          how,
+          payloads,
+          async () => throughRedis(await throughRedis(payloads)),
+          async () => {
+            client.disconnect()
+            await server.stop()
+          },
+        )
       },
     ]
     const sides = await withSides(openers, sides => alternate(sides, rounds))
@@ -63,7 +76,8 @@ function byteSide(
       const seconds = (performance.now() - started) / 1000
       for (const [at, payload] of payloads.entries()) {
         const result = results[at]
-        if (result === undefined || !payload.equals(result)) throw new WrongResultError(`${name}: payload ${at} differs.`)
+        if (result === undefined || !payload.equals(result))
+          throw new WrongResultError(`${name}: payload ${at} differs.`)
       }
       return (2 * payloads.length * megabyte) / 1e6 / seconds
     },

@@ -26,8 +26,12 @@ export const row: Row = {
       async () => {
         const fleet = await openFleet(threads)
         const count = () => fleet.mill.map(primes, range(0, below, span), { shared: { below, span } }).reduce(add, 0)
-        return countSide('Millrace', `one task for ${span} numbers, map().reduce(add, 0), 2 threads`, below, count, () =>
-          fleet.close(),
+        return countSide(
+          'Millrace',
+          `one task for ${span} numbers, map().reduce(add, 0), 2 threads`,
+          below,
+          count,
+          () => fleet.close(),
         )
       },
       async () => {

@@ -40,10 +40,17 @@ export const row: Row = {
       title: `${count / 1e6} M tasks streamed through one job`,
       unit: 'MB',
       sides: [
-        measured('driver RSS', `the driver’s resident memory; ${millraceHow(threads)}; inputs from a generator`, driver),
+        measured(
+          'driver RSS',
+          `the driver’s resident memory; ${millraceHow(threads)}; inputs from a generator`,
+          driver,
+        ),
         measured('Redis', 'used_memory', redis),
       ],
-      verdicts: [atMost('MB driver, most', Math.max(...driver), 250), atMost('MB Redis, most', Math.max(...redis), 256)],
+      verdicts: [
+        atMost('MB driver, most', Math.max(...driver), 250),
+        atMost('MB Redis, most', Math.max(...redis), 256),
+      ],
       notes: [
         `${Math.round(count / seconds)} tasks/s; sampled every ${sampleEveryMs} ms from the first submit to the last result`,
         `quarters of the time, most: driver ${quarters(driver)} MB, Redis ${quarters(redis)} MB`,

@@ -45,7 +45,13 @@ export class BullMq {
   #failure: Error | undefined
   #wake: () => void = () => undefined
 
-  constructor(server: Server, queue: BullQueue, flow: BullFlow, events: readonly BullEvents[], close: () => Promise<void>) {
+  constructor(
+    server: Server,
+    queue: BullQueue,
+    flow: BullFlow,
+    events: readonly BullEvents[],
+    close: () => Promise<void>,
+  ) {
     this.server = server
     this.#queue = queue
     this.#flow = flow

@@ -35,7 +35,8 @@ export const millraceHow = (threads: number) =>
 export async function openFleet(threads: number): Promise<Fleet> {
   const server = await startServer()
   const worker = threads === 0 ? undefined : startWorkerProcess(server.url, threads)
-  await worker?.waitForLine(/^ready: /)
+  // Hundreds of threads load the module one after the other on two cores.
+  await worker?.waitForLine(/^ready: /, 120_000)
   const mill = await connect({ redis: server.url, tasks })
   return new Fleet(server, mill, worker?.pid ?? 0, async () => {
     if (worker === undefined) return

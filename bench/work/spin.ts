@@ -17,10 +17,3 @@ export function spin(input: number): number {
   for (let step = 0; step < steps; step++) value = (Math.imul(value, 1_664_525) + 1_013_904_223) | 0
   return value
 }
-
-/** One number that depends on every result and on its place. */
-export function foldResults(results: ArrayLike<number>): number {
-  let fold = 0
-  for (let at = 0; at < results.length; at++) fold = (Math.imul(fold, 31) + results[at]!) | 0
-  return fold
-}
