@@ -17,6 +17,8 @@ export interface Batch {
   readonly tasks: number
   /** A chunk of it was in a process that died: it runs while its thread holds nothing else. */
   readonly suspect: boolean
+  /** It came while the thread waited: a moment before, there was nothing else to claim. */
+  readonly awaited: boolean
 }
 
 export interface FeedOptions {
@@ -107,10 +109,13 @@ export class Feed {
     if (claim === undefined) return undefined
     board.open(slot, claim.id)
     let elements: readonly Buffer[] | 'lost'
+    let awaited = false
     try {
       elements = await this.#ask(claim, holding, waitMs)
-      if (elements !== 'lost' && elements.length === 0 && waitMs > 0 && !this.#stopped)
+      if (elements !== 'lost' && elements.length === 0 && waitMs > 0 && !this.#stopped) {
+        awaited = true
         elements = await this.#block(claim)
+      }
     } catch (error) {
       board.close(slot)
       ids.abandon(claim, waitMs > 0)
@@ -122,7 +127,7 @@ export class Feed {
       else ids.release(claim)
       return undefined
     }
-    return this.#accept(claim, slot, elements)
+    return this.#accept(claim, slot, elements, awaited)
   }
 
   async #ask(claim: ClaimId, holding: number, waitMs: number): Promise<readonly Buffer[] | 'lost'> {
@@ -165,7 +170,7 @@ export class Feed {
     }
   }
 
-  #accept(claim: ClaimId, slot: Slot, elements: readonly Buffer[]): Batch | undefined {
+  #accept(claim: ClaimId, slot: Slot, elements: readonly Buffer[], awaited: boolean): Batch | undefined {
     const { board, ids } = this.#options
     const chunks = decodeAll(elements)
     const tasks = chunks?.reduce((sum, { header }) => sum + header.count, 0) ?? 0
@@ -176,7 +181,7 @@ export class Feed {
       return undefined
     }
     traceClaim(claim.id, () => chunks.map(({ header }) => header))
-    return { claim, slot, chunks, tasks, suspect: chunks.some(({ header }) => header.deaths > 0) }
+    return { claim, slot, chunks, tasks, suspect: chunks.some(({ header }) => header.deaths > 0), awaited }
   }
 }
 

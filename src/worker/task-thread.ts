@@ -40,6 +40,8 @@ export interface TaskThreadOptions {
 
 /** A batch that is expected to take longer than this is run without claiming the next one meanwhile. */
 const aheadMs = 100
+/** One that came to a waiting thread and is expected to take less is not worth a look for more before its results are on their way. */
+const briefMs = 0.5
 /** Tasks are taken from the board in blocks of about this long: what is taken can't be given to others any more. */
 const blockNs = 20_000
 const mostBlock = 64
@@ -185,11 +187,16 @@ export class TaskThread {
     await turn()
   }
 
-  /** Lets the next batch travel while this one runs. Never beside a suspect, nor when this one will take long. */
+  /**
+   * Lets the next batch travel while this one runs. Never beside a suspect, nor when this one will take long; nor when
+   * it is a brief one that came to a waiting thread, whose driver waits for it more likely than there is another.
+   */
   #claimAhead(batch: Batch): void {
     if (this.#ahead !== undefined || batch.suspect || this.#draining || this.#pending.count > 0) return
     const speed = this.#speeds.get(batch.chunks[0]!.header.task)
-    if (speed === undefined || speed.async || speed.pace.ns * batch.tasks > aheadMs * 1e6) return
+    if (speed === undefined || speed.async) return
+    const expectedMs = (speed.pace.ns * batch.tasks) / 1e6
+    if (expectedMs > aheadMs || (batch.awaited && expectedMs < briefMs)) return
     this.#ahead = this.#options.feed.claim(batch.slot === 0 ? 1 : 0, batch.chunks.length)
   }
 

@@ -1,0 +1,4 @@
+import { spin } from '../work/spin.ts'
+
+export const noop = (input: number) => input
+export const work = spin
