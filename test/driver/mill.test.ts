@@ -250,6 +250,22 @@ describe('map', () => {
     expect(returned).toBe(true)
   })
 
+  test('inputs that end when all results are in end the job', async () => {
+    let resolve: () => void = () => undefined
+    const seen = new Promise<void>(done => (resolve = done))
+    async function* inputs() {
+      yield 5
+      await seen
+      await sleep(50)
+    }
+    const squares: number[] = []
+    for await (const y of mill().map(square, inputs())) {
+      squares.push(y)
+      resolve()
+    }
+    expect(squares).toEqual([25])
+  })
+
   test('break stops the pulling and what is running, and clears Redis', async () => {
     let returned = false
     async function* inputs() {
