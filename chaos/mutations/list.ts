@@ -60,7 +60,7 @@ export const mutations: readonly Mutation[] = [
     name: 'claims are named by a counter in Redis',
     file: 'src/worker/claim-ids.ts',
     from: 'id: randomName(), lane,',
-    to: "id: String(await this.#stores[lane]!.client.incr(this.#stores[lane]!.keys.lane + ':tokens')).padStart(16, '0'), lane,",
+    to: "id: String(await this.#stores.of(lane).client.incr(this.#stores.of(lane).keys.lane + ':tokens')).padStart(16, '0'), lane,",
     caughtBy: { faults: 'redis-flushall' },
   },
   {
@@ -115,8 +115,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a worker does not notice that Redis forgot it',
     file: 'src/worker/membership.ts',
-    from: "if (words.includes('unknown')) {",
-    to: "if (words.includes('unknown') && stores.length === 0) {",
+    from: "stats: stats() })) === 'unknown') {",
+    to: "stats: stats() })) === 'unknown' && threads === 0) {",
     caughtBy: { faults: 'redis-flushall' },
   },
   {

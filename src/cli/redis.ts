@@ -1,7 +1,6 @@
 import { RedisUnreachableError } from '../errors.ts'
 import { acquireEmbeddedRedis, projectDirectory } from '../embedded/embedded-redis.ts'
-import { openClient, whenReady, type Client } from '../store/client.ts'
-import { LaneStore } from '../store/lane-store.ts'
+import { Lanes } from '../store/lanes.ts'
 import { describeTarget, redisTarget } from '../store/target.ts'
 import type { RedisFlags } from './options.ts'
 
@@ -30,35 +29,43 @@ export async function withRedisServer<T>(flags: RedisFlags, use: (found: FoundRe
 }
 
 /**
- * Calls `use` with a connection to that Redis, which is closed when `use` has ended.
+ * Calls `use` with the lanes of a queue of that Redis, which are disconnected from when `use` has ended.
  *
  * @throws {RedisUnreachableError} when Redis does not answer.
  */
-export async function withClient<T>({ redis, where }: FoundRedis, use: (client: Client) => Promise<T>): Promise<T> {
-  const client = openClient(redisTarget(redis), { name: 'millrace:cli', silenceMs: SILENCE_MS })
+export async function withLanes<T>(
+  { redis, where }: FoundRedis,
+  { namespace, queue }: RedisFlags,
+  use: (lanes: Lanes) => Promise<T>,
+): Promise<T> {
   let lastError: unknown
-  client.on('error', error => {
-    lastError = error
+  const lanes = new Lanes({
+    target: redisTarget(redis),
+    namespace,
+    queue,
+    role: { name: 'millrace:cli', silenceMs: SILENCE_MS },
+    onOpen: client => {
+      client.on('error', error => {
+        lastError = error
+      })
+    },
   })
   try {
-    if (await whenReady(client, CONNECT_TIMEOUT_MS)) return await use(client)
-    throw new RedisUnreachableError(
-      `${where.replace(/^the/, 'The')} could not be reached within ${CONNECT_TIMEOUT_MS / 1000} s. ` +
-        'Check that it runs and that the URL and password are right, or leave out --redis and REDIS_URL to use an embedded Redis.',
-      { cause: lastError },
-    )
+    await lanes.learn(CONNECT_TIMEOUT_MS).catch((error: unknown) => {
+      if (!(error instanceof RedisUnreachableError)) throw error
+      throw new RedisUnreachableError(
+        `${where.replace(/^the/, 'The')} could not be reached within ${CONNECT_TIMEOUT_MS / 1000} s. ` +
+          'Check that it runs and that the URL and password are right, or leave out --redis and REDIS_URL to use an embedded Redis.',
+        { cause: lastError },
+      )
+    })
+    return await use(lanes)
   } finally {
-    client.disconnect()
+    lanes.disconnect()
   }
 }
 
-/** Calls `use` with the queue that the command line names, and the Redis it is in, in words. */
-export async function withQueue<T>(
-  flags: RedisFlags,
-  use: (store: LaneStore, where: string) => Promise<T>,
-): Promise<T> {
-  const { namespace, queue } = flags
-  return withRedisServer(flags, found =>
-    withClient(found, client => use(new LaneStore(client, { namespace, queue, lane: 0 }), found.where)),
-  )
+/** Calls `use` with the lanes of the queue that the command line names, and the Redis it is in, in words. */
+export async function withQueue<T>(flags: RedisFlags, use: (lanes: Lanes, where: string) => Promise<T>): Promise<T> {
+  return withRedisServer(flags, found => withLanes(found, flags, lanes => use(lanes, found.where)))
 }

@@ -17,6 +17,8 @@ export async function broadcast(
   request: { readonly task: string; readonly input: Buffer; readonly timeoutMs: number },
 ): Promise<BroadcastAnswer<unknown>[]> {
   const { link } = context
+  // Every worker is on every lane, so that any would do; this is the one whose workers the fleet was read from.
+  const { first: store } = link.lanes
   const deadline = performance.now() + request.timeoutMs
   const hash = await findHash(context, request.task)
   const workers = (await link.fleet.read()).filter(worker => worker.hash === hash)
@@ -24,7 +26,7 @@ export async function broadcast(
     Array.from({ length: worker.threads }, (_, thread) => ({ worker, thread })),
   )
   const id = randomName()
-  const key = broadcastKey(link.store.lane, id)
+  const key = broadcastKey(store.lane, id)
   const signal = new Signal()
   const stopListening = link.onAnswers(id, () => {
     signal.fire()
@@ -34,11 +36,11 @@ export async function broadcast(
     if (expected.length > 0) {
       const deadlineMs = Math.max(1, Math.ceil(deadline - performance.now()))
       const { task, input } = request
-      await link.store.publishControl({
+      await store.publishControl({
         type: 'broadcast',
         id,
         hash,
-        lane: link.store.lane.lane,
+        lane: store.lane.lane,
         deadlineMs,
         replyChannel: link.channel,
         task,
@@ -47,11 +49,11 @@ export async function broadcast(
     }
     while (answers.size < expected.length && performance.now() < deadline) {
       await signal.wait(Math.max(1, Math.min(lookMs, deadline - performance.now())))
-      for (const [field, value] of Object.entries(await link.client.hgetallBuffer(key))) answers.set(field, value)
+      for (const [field, value] of Object.entries(await store.client.hgetallBuffer(key))) answers.set(field, value)
     }
   } finally {
     stopListening()
-    link.client.unlink(key).catch(() => undefined)
+    store.client.unlink(key).catch(() => undefined)
   }
   return expected.map(({ worker, thread }) =>
     answerOf(worker, thread, answers.get(`${worker.id}/${thread}`), request.timeoutMs),

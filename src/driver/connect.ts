@@ -4,10 +4,8 @@ import { bundleTasks } from '../code/bundle.ts'
 import { isLoadingTasks } from '../code/load.ts'
 import { acquireEmbeddedRedis, projectDirectory } from '../embedded/embedded-redis.ts'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
-import type { Lane } from '../protocol/keys.ts'
 import { checkName } from '../protocol/names.ts'
-import { whenReady } from '../store/client.ts'
-import { checkServer } from '../store/inspect/server.ts'
+import { checkServers } from '../store/inspect/server.ts'
 import { describeTarget, portableTarget, redisTarget } from '../store/target.ts'
 import type { RedisInput, RedisTarget } from '../store/target.ts'
 import { Link } from './link.ts'
@@ -47,7 +45,8 @@ interface ResolvedConnectOptions {
   readonly redis: RedisInput | undefined
   readonly tasks: string | URL | undefined
   readonly threads: number
-  readonly lane: Lane
+  readonly namespace: string
+  readonly queue: string
   readonly connectTimeoutMs: number
 }
 
@@ -65,27 +64,26 @@ function resolveOptions(options: ConnectOptions): ResolvedConnectOptions {
   }
   if (!(connectTimeoutMs > 0 && connectTimeoutMs < 2 ** 31))
     throw new UsageError(`connectTimeoutMs can't be ${connectTimeoutMs}: give milliseconds.`)
-  const lane = { namespace: checkName('namespace', namespace), queue: checkName('queue', queue), lane: 0 }
-  return { redis, tasks, threads, lane, connectTimeoutMs }
+  const names = { namespace: checkName('namespace', namespace), queue: checkName('queue', queue) }
+  return { redis, tasks, threads, ...names, connectTimeoutMs }
 }
 
 /** Adds to `ends` what has to be undone, in that order, as it goes. */
 async function open(options: ResolvedConnectOptions, ends: (() => Promise<void>)[]): Promise<Mill> {
-  const { tasks, threads, lane } = options
+  const { tasks, threads, namespace, queue } = options
   // Compiling the module takes as long as starting Redis, so both at once. What fails is said when it is awaited.
   const bundling = tasks === undefined ? undefined : bundleTasks(tasks)
   bundling?.catch(() => undefined)
   const target = await findRedis(options.redis, ends)
-  const link = new Link(target, lane)
+  const link = new Link(target, { namespace, queue })
   try {
     await reach(link, target, options.connectTimeoutMs)
     const bundle = await bundling
     if (threads > 0 && bundle !== undefined) {
       const start = {
         target: portableTarget(target),
-        namespace: lane.namespace,
-        queue: lane.queue,
-        lanes: 1,
+        namespace,
+        queue,
         threads,
         tasks: pathToFileURL(bundle.file).href,
       }
@@ -111,32 +109,43 @@ async function findRedis(redis: RedisInput | undefined, ends: (() => Promise<voi
 
 async function reach(link: Link, target: RedisTarget, timeoutMs: number): Promise<void> {
   const deadline = performance.now() + timeoutMs
-  if (!(await whenReady(link.client, timeoutMs)) || !(await greet(link, deadline))) {
-    const reason = link.lastError === undefined ? '' : ` (${link.lastError.message})`
-    throw new RedisUnreachableError(
-      `${describeTarget(target)} did not answer within ${timeoutMs} ms${reason}. Check that it runs and that the address and password are right, or leave out the redis option and REDIS_URL for an embedded one.`,
-      { cause: link.lastError },
-    )
-  }
+  const { lanes } = link
+  const reached =
+    (await inTime(lanes.reach(timeoutMs), deadline)) && (await inTime(greet(link, target, deadline), deadline))
+  if (reached) return
+  const reason = link.lastError === undefined ? '' : ` (${link.lastError.message})`
+  throw new RedisUnreachableError(
+    `${describeTarget(target)} did not answer within ${timeoutMs} ms${reason}. Check that it runs and that the address and password are right, or leave out the redis option and REDIS_URL for an embedded one.`,
+    { cause: link.lastError },
+  )
 }
 
-/** Looks at the server and begins to listen, again if the connection breaks meanwhile. False when that takes too long. */
-async function greet(link: Link, deadline: number): Promise<boolean> {
-  const greeting = link.ask(async () => {
-    await checkServer(link.client)
+/** Looks at the servers before anything is written, finds the lanes and begins to listen, again if a connection breaks meanwhile. */
+function greet(link: Link, target: RedisTarget, deadline: number): Promise<void> {
+  const { lanes } = link
+  return link.ask(async () => {
+    await lanes.withServers(servers => checkServers(servers, target.kind))
+    await lanes.start(deadline - performance.now())
     await link.start()
-    return true
   })
-  // Too late, it ends with the link.
-  greeting.catch(() => undefined)
+}
+
+/** False when that takes too long, or Redis can't be reached. What is too late ends with the link. */
+async function inTime(work: Promise<void>, deadline: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<false>(resolve => {
-    timer = setTimeout(() => {
-      resolve(false)
-    }, deadline - performance.now())
+    timer = setTimeout(resolve, deadline - performance.now(), false)
   })
+  const done = work.then(
+    () => true,
+    (error: unknown) => {
+      if (error instanceof RedisUnreachableError) return false
+      throw error
+    },
+  )
+  done.catch(() => undefined)
   try {
-    return await Promise.race([greeting, late])
+    return await Promise.race([done, late])
   } finally {
     clearTimeout(timer)
   }

@@ -22,17 +22,18 @@ import { windowRoom } from './window.ts'
 
 /** What a driven job needs of the connection. */
 export interface JobHost {
-  readonly store: LaneStore
   /** Messages of the job's part go to this job from now on. */
   adopt(job: DrivenJob): void
   disown(job: DrivenJob): void
   /** Deletes an ended job's keys when there is time. */
-  dropLater(part: Part): void
+  dropLater(store: LaneStore, part: Part): void
 }
 
 /** How a job comes about. */
 export interface JobPlan {
   readonly part: Part
+  /** The lane that it lives on. */
+  readonly store: LaneStore
   /** Whether the user chose its id: such a job outlives Ctrl-C and `close`. */
   readonly named: boolean
   /** The part's record, when it was there before. */
@@ -86,7 +87,7 @@ export class DrivenJob {
     this.part = part
     this.named = plan.named
     this.record = record
-    this.store = host.store
+    this.store = plan.store
     const cursor = record?.cursor ?? 0
     const releasedBefore = Math.max(0, (record?.released ?? 0) - cursor)
     this.#handed = cursor + releasedBefore
@@ -141,7 +142,7 @@ export class DrivenJob {
   async finish(error?: Error): Promise<void> {
     if (this.#over) return
     this.#end(error)
-    if (!this.named || !(await this.#dropAsOwn())) this.#host.dropLater(this.part)
+    if (!this.named || !(await this.#dropAsOwn())) this.#host.dropLater(this.store, this.part)
   }
 
   /** False when it could not be done now. @throws {CollectorReplacedError} when another driver has the job, and its results. */

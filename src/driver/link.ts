@@ -1,6 +1,5 @@
 import { ConnectionClosedError, MillraceError } from '../errors.ts'
 import { collectorChannel, controlChannel } from '../protocol/keys.ts'
-import type { Lane } from '../protocol/keys.ts'
 import { decodeControl } from '../protocol/control.ts'
 import { randomName } from '../protocol/names.ts'
 import { decodeCollectorMessage } from '../protocol/run.ts'
@@ -9,7 +8,8 @@ import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { Loop } from '../runtime/loop.ts'
 import { isReady, openClient } from '../store/client.ts'
 import type { Client } from '../store/client.ts'
-import { LaneStore } from '../store/lane-store.ts'
+import type { LaneStore } from '../store/lane-store.ts'
+import { Lanes } from '../store/lanes.ts'
 import { isTransient, outcomeUnknown } from '../store/reply-error.ts'
 import type { RedisTarget } from '../store/target.ts'
 import type { DrivenJob, JobHost } from './driven-job.ts'
@@ -28,14 +28,13 @@ const mostDropped = 10_000
 const renewAtOnce = 1000
 
 /**
- * A driver's connections: one for commands, one that listens. Hands messages to the jobs they are for, renews the
+ * A driver's connections: one for the commands of each lane, one that listens. Hands messages to the jobs they are for, renews the
  * leases of all jobs at once, and has every job compare itself with Redis after each reconnect and now and then.
  */
 export class Link implements JobHost {
   /** Names this connection as a collector. */
   readonly token = randomName(16)
-  readonly client: Client
-  readonly store: LaneStore
+  readonly lanes: Lanes
   readonly fleet: Fleet
   /** Where this driver is told of results and answers. */
   readonly channel: string
@@ -45,29 +44,37 @@ export class Link implements JobHost {
   readonly #answers = new Map<string, (message: AnsweredMessage) => void>()
   readonly #poll: Loop
   readonly #renew: Loop
-  #dropped: Part[] = []
+  #dropped: { readonly store: LaneStore; readonly part: Part }[] = []
   #dropTimer: NodeJS.Timeout | undefined
   #lastError: Error | undefined
   readonly #onError = (error: unknown) => {
     this.#lastError = error instanceof Error ? error : undefined
   }
-  #wasReady = false
+  readonly #renewing = new Set<LaneStore>()
+  #agreeing = false
   #stopped = false
 
-  constructor(target: RedisTarget, lane: Lane) {
-    this.client = openClient(target, { name: 'millrace:driver', silenceMs })
-    this.#subscriber = openClient(target, { name: 'millrace:driver:listen', silenceMs })
-    this.store = new LaneStore(this.client, lane)
-    this.fleet = new Fleet(this.store)
-    this.channel = collectorChannel(lane.namespace, lane.queue, this.token)
-    this.#control = controlChannel(lane.namespace, lane.queue)
+  constructor(target: RedisTarget, { namespace, queue }: { readonly namespace: string; readonly queue: string }) {
     const onError = this.#onError
-    this.client.on('error', onError)
-    this.#subscriber.on('error', onError)
-    this.client.on('ready', () => {
-      if (this.#wasReady) this.#reconcileAll()
-      this.#wasReady = true
+    this.lanes = new Lanes({
+      target,
+      namespace,
+      queue,
+      role: { name: 'millrace:driver', silenceMs },
+      onOpen: client => {
+        client.on('error', onError)
+        client.once('ready', () => {
+          client.on('ready', () => {
+            this.#reconcileAll()
+          })
+        })
+      },
     })
+    this.#subscriber = openClient(target, { name: 'millrace:driver:listen', silenceMs })
+    this.fleet = new Fleet(this.lanes.first)
+    this.channel = collectorChannel(namespace, queue, this.token)
+    this.#control = controlChannel(namespace, queue)
+    this.#subscriber.on('error', onError)
     this.#subscriber.on('ready', () => {
       // The client subscribes again by itself; this one's reply says that it has, and only then a look sees all.
       this.#subscribe().then(() => {
@@ -98,9 +105,9 @@ export class Link implements JobHost {
   async stop(withinMs: number): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#dropTimer)
-    if (isReady(this.client)) await within(withinMs, this.#dropNow())
+    if (this.lanes.clients.some(isReady)) await within(withinMs, this.#dropNow())
     this.fleet.changed()
-    this.client.disconnect()
+    this.lanes.disconnect()
     this.#subscriber.disconnect()
     await Promise.all([this.#poll.stop(), this.#renew.stop()])
   }
@@ -137,8 +144,8 @@ export class Link implements JobHost {
     if (this.#jobs.get(job.id) === job) this.#jobs.delete(job.id)
   }
 
-  dropLater(part: Part): void {
-    this.#dropped.push(part)
+  dropLater(store: LaneStore, part: Part): void {
+    this.#dropped.push({ store, part })
     this.#dropIn(dropDelayMs)
   }
 
@@ -181,19 +188,43 @@ export class Link implements JobHost {
     for (const job of this.#jobs.values()) job.reconcile()
   }
 
-  async #look(): Promise<void> {
+  /** Waits for no answer: a server that is away must not keep the others from being looked at. */
+  #look(): Promise<void> {
     for (const job of this.#jobs.values()) job.poll()
-    const probes: Promise<unknown>[] = []
-    if (isReady(this.client)) probes.push(this.client.ping())
-    if (isReady(this.#subscriber)) probes.push(this.#subscriber.ping())
-    await Promise.all(probes)
+    for (const client of [...this.lanes.clients, this.#subscriber]) {
+      if (isReady(client)) client.ping().catch(this.#onError)
+    }
+    if (this.lanes.mayGrow) this.#agree()
+    return Promise.resolve()
   }
 
-  async #renewLeases(): Promise<void> {
-    const leased = this.jobs.filter(job => job.leased)
+  #agree(): void {
+    if (this.#agreeing) return
+    this.#agreeing = true
+    this.lanes
+      .agree()
+      .catch(this.#onError)
+      .finally(() => {
+        this.#agreeing = false
+      })
+  }
+
+  #renewLeases(): Promise<void> {
+    for (const store of this.lanes.all) {
+      if (this.#renewing.has(store)) continue
+      this.#renewing.add(store)
+      this.#renewOn(store)
+        .catch(this.#onError)
+        .finally(() => this.#renewing.delete(store))
+    }
+    return Promise.resolve()
+  }
+
+  async #renewOn(store: LaneStore): Promise<void> {
+    const leased = this.jobs.filter(job => job.leased && job.store === store)
     for (let from = 0; from < leased.length; from += renewAtOnce) {
       const some = leased.slice(from, from + renewAtOnce)
-      const known = await this.store.renewDriver(
+      const known = await store.renewDriver(
         some.map(job => job.id),
         driverLeaseMs,
       )
@@ -204,9 +235,9 @@ export class Link implements JobHost {
   /** A job whose drop got no answer is dropped again. One that this driver can't drop expires, once its lease has. */
   async #dropNow(): Promise<void> {
     this.#dropTimer = undefined
-    const parts = this.#dropped.splice(0)
-    const outcomes = await Promise.allSettled(parts.map(part => this.store.drop(part)))
-    this.#dropped.push(...parts.filter((_, index) => outcomes[index]?.status === 'rejected').slice(0, mostDropped))
+    const dropped = this.#dropped.splice(0)
+    const outcomes = await Promise.allSettled(dropped.map(({ store, part }) => store.drop(part)))
+    this.#dropped.push(...dropped.filter((_, index) => outcomes[index]?.status === 'rejected').slice(0, mostDropped))
     if (this.#dropped.length > 0 && !this.#stopped) this.#dropIn(dropAgainMs)
   }
 }

@@ -107,7 +107,7 @@ export class ConnectedMill implements Mill {
     this.#watch(opening)
     announce(id, name)
     cancelOn(signal, opening)
-    const parts = { opening, submittedAt: new SubmittedAt(entryOf('map')), fleet: this.#parts.link.fleet }
+    const parts = { opening, submittedAt: new SubmittedAt(entryOf('map')), link: this.#parts.link }
     return ordered ? new OrderedJob<O>(parts, choice) : new AsTheyComeJob<O>(parts, choice)
   }
 
@@ -135,22 +135,23 @@ export class ConnectedMill implements Mill {
     const opening = new Opening(id, () => Promise.resolve(job))
     await opening.opened
     this.#watch(opening)
-    return new OrderedJob<O>({ opening, submittedAt, fleet: this.#parts.link.fleet }, { name: '', open: false })
+    return new OrderedJob<O>({ opening, submittedAt, link: this.#parts.link }, { name: '', open: false })
   }
 
   async workers(): Promise<WorkerView[]> {
     this.#mustBeOpen()
-    return [...(await this.#parts.link.fleet.read())]
+    const { link } = this.#parts
+    return [...(await link.ask(() => link.fleet.read()))]
   }
 
   async snapshot(): Promise<SnapshotReport> {
     this.#mustBeOpen()
-    return takeSnapshot(this.#parts.link.client, { timeoutMs: snapshotTimeoutMs })
+    return this.#parts.link.lanes.withServers(servers => takeSnapshot(servers, { timeoutMs: snapshotTimeoutMs }))
   }
 
   async durability(): Promise<DurabilityReport> {
     this.#mustBeOpen()
-    return readDurability(this.#parts.link.client)
+    return this.#parts.link.lanes.withServers(readDurability)
   }
 
   close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { setImmediate as turnEnd } from 'node:timers/promises'
 import { JobConflictError, JobNotFoundError } from '../errors.ts'
 import type { PartFields, PartRecord } from '../protocol/records.ts'
+import type { LaneStore } from '../store/lane-store.ts'
 import { DrivenJob } from './driven-job.ts'
 import { ListFeeder, nothingToFeed, RangeFeeder } from './feeder.ts'
 import { jobCancelled } from './job-errors.ts'
@@ -106,14 +107,22 @@ export function openJob(context: OpeningContext, request: JobRequest): Opening {
     await turnEnd()
     const hash = await findHash(context, request.task, opening)
     const fields = fieldsOf(request, hash)
-    const record = request.named && !opening.ended ? await findExisting(context, request, fields) : undefined
-    return drive(context, request, fields, record)
+    const { link } = context
+    const { lanes } = link
+    // A job without a name of its own is new, and needs no look around.
+    const store =
+      request.named && !opening.ended
+        ? await link.ask(() => lanes.find(request.id, { reachable: true }))
+        : lanes.forNewJob(request.id)
+    const record = request.named && !opening.ended ? await findExisting(context, store, request, fields) : undefined
+    return drive(context, store, request, fields, record)
   })
 }
 
 /** Attaches to a job that another driver, or this one, has made. @throws {JobNotFoundError | JobConflictError} */
 export async function attachJob({ link }: OpeningContext, id: string, task: string | undefined): Promise<DrivenJob> {
-  const { store, token } = link
+  const { lanes, token } = link
+  const store = await link.ask(() => lanes.find(id))
   const found = await link.ask(() => store.readPart(id))
   if (found === undefined || found.state === 'cancelled') throw notFound(id)
   if (task !== undefined && found.task !== task) {
@@ -124,7 +133,7 @@ export async function attachJob({ link }: OpeningContext, id: string, task: stri
   const record = await link.ask(() => store.attach(id, token, driverLeaseMs, found.hash))
   if (record === undefined || record.state === 'cancelled') throw notFound(id)
   const part = new Part(id, token, record, { incarnation: record.incarnation, attaches: record.attaches })
-  const job = new DrivenJob(link, { part, named: true, record })
+  const job = new DrivenJob(link, { part, store, named: true, record })
   const rest = record.kind === 'range' && !record.complete
   job.begin(
     rest ? new RangeFeeder(new Range(record.start, record.step, record.total), job, record.detached) : nothingToFeed,
@@ -169,11 +178,12 @@ function fieldsOf(request: JobRequest, hash: string): PartFields {
 
 async function findExisting(
   { link }: OpeningContext,
+  store: LaneStore,
   request: JobRequest,
   fields: PartFields,
 ): Promise<PartRecord | undefined> {
   const { id } = request
-  const found = await link.ask(() => link.store.readPart(id))
+  const found = await link.ask(() => store.readPart(id))
   if (found === undefined || found.state === 'cancelled') return undefined
   const differs = (['task', 'hash', 'kind', 'start', 'step', 'total'] as const).find(
     field => found[field] !== fields[field],
@@ -184,12 +194,13 @@ async function findExisting(
       `A job with the id ${id} exists with another ${word} (${found[differs]}, not ${fields[differs]}). Choose another id, or attach to that job.`,
     )
   }
-  const record = await link.ask(() => link.store.attach(id, link.token, driverLeaseMs, fields.hash))
+  const record = await link.ask(() => store.attach(id, link.token, driverLeaseMs, fields.hash))
   return record?.state === 'cancelled' ? undefined : record
 }
 
 function drive(
   { link }: OpeningContext,
+  store: LaneStore,
   request: JobRequest,
   fields: PartFields,
   record: PartRecord | undefined,
@@ -199,7 +210,7 @@ function drive(
     shared,
     ...(record === undefined ? {} : { incarnation: record.incarnation, attaches: record.attaches }),
   })
-  const job = new DrivenJob(link, { part, named, record })
+  const job = new DrivenJob(link, { part, store, named, record })
   if (record?.complete === true) {
     if (!(inputs instanceof Range)) inputs.close()
     job.begin(nothingToFeed)

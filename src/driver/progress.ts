@@ -1,20 +1,20 @@
 import type { PartCounters } from '../protocol/records.ts'
 import type { DrivenJob } from './driven-job.ts'
-import type { Fleet } from './fleet.ts'
+import type { Link } from './link.ts'
 import type { Opening } from './opening.ts'
 import type { Progress, WorkerView } from './types.ts'
 
 /** How far a job is, from its record, and what it waits for. */
 export async function readProgress({
   opening,
-  fleet,
+  link,
 }: {
   readonly opening: Opening
-  readonly fleet: Fleet
+  readonly link: Link
 }): Promise<Progress> {
   const { job } = opening
   if (job === undefined) return { ...nothing, waitingFor: opening.waitingFor ?? 'its driver to begin' }
-  const stand = job.over ? undefined : await job.store.readCounters(job.id)
+  const stand = job.over ? undefined : await link.ask(() => job.store.readCounters(job.id))
   if (stand === undefined) return ofTheDriver(job)
   const running = Math.max(0, stand.submitted - stand.waiting - stand.delayed - stand.settled)
   return {
@@ -26,7 +26,9 @@ export async function readProgress({
     done: stand.settled - stand.failed,
     failed: stand.failed,
     collected: job.handed,
-    waitingFor: job.submitter.waitingFor ?? (running > 0 ? undefined : reason(job, stand, await fleet.read())),
+    waitingFor:
+      job.submitter.waitingFor ??
+      (running > 0 ? undefined : reason(job, stand, await link.ask(() => link.fleet.read()))),
   }
 }
 

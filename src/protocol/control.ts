@@ -3,8 +3,8 @@
  * its next poll. One line of words; a broadcast has its encoded input after the line.
  */
 export type ControlMessage =
-  /** New chunks arrived on a lane where no thread waited. */
-  | { readonly type: 'work' }
+  /** A job has so many chunks on a lane that no thread which waits there takes at once. */
+  | { readonly type: 'work'; readonly lane: number; readonly chunks: number }
   | { readonly type: 'joined' | 'left'; readonly worker: string }
   /** Running tasks of this job are to stop: all of it, or one index. */
   | { readonly type: 'cancel'; readonly job: string; readonly incarnation: string; readonly index: number | undefined }
@@ -23,7 +23,7 @@ export type ControlMessage =
 export function encodeControl(message: ControlMessage): Buffer {
   switch (message.type) {
     case 'work':
-      return Buffer.from('work')
+      return Buffer.from(`work ${message.lane} ${message.chunks}`)
     case 'joined':
     case 'left':
       return Buffer.from(`${message.type} ${message.worker}`)
@@ -45,8 +45,10 @@ export function decodeControl(bytes: Buffer): ControlMessage | undefined {
   const words = bytes.toString('utf8', 0, end < 0 ? Math.min(bytes.length, 2048) : end).split(' ')
   const [type, first = '', second = '', third = ''] = words
   switch (type) {
-    case 'work':
-      return { type }
+    case 'work': {
+      const message = { lane: Number(first || NaN), chunks: Number(second || NaN) }
+      return Number.isInteger(message.lane) && message.chunks > 0 ? { type, ...message } : undefined
+    }
     case 'joined':
     case 'left':
       return first === '' ? undefined : { type, worker: first }

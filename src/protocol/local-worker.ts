@@ -8,7 +8,6 @@ export interface StartLocalWorker {
   readonly target: unknown
   readonly namespace: string
   readonly queue: string
-  readonly lanes: number
   readonly threads: number
   /** File URL of the task module. */
   readonly tasks: string

@@ -1,12 +1,14 @@
-import { Cluster, Command, Redis } from 'ioredis'
+import { Command, Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
 import { ConnectionClosedError } from '../errors.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
+import { clusterConnector } from './cluster-connector.ts'
+import type { Place } from './cluster-connector.ts'
 import { replyCode } from './reply-error.ts'
 import type { RedisTarget } from './target.ts'
 
-/** A connection, or a Cluster's set of them. */
-export type Client = Redis | Cluster
+/** A connection to one server: the one there is, the master that Sentinel names, or one node of a Cluster. */
+export type Client = Redis
 
 export interface ClientRole {
   /** Shown by CLIENT LIST, e.g. `millrace:driver`. */
@@ -16,15 +18,21 @@ export interface ClientRole {
    * half-open connection's end. A connection that blocks needs more than its block.
    */
   readonly silenceMs: number
+  /** Whether a command that a node of a Cluster has refused unread is to be rejected, not sent again to the right node. @default false */
+  readonly once?: boolean
 }
 
 /**
  * Opens a connection with our own settings. It reconnects for ever; commands given while it is down wait until it is
  * ready. A command that was under way when the connection broke is rejected and never sent again by the client: only
  * we know whether sending it twice is safe. Emits 'error' events that the caller must listen to.
+ *
+ * `place` says to which node of a Cluster; it means nothing elsewhere.
  */
-export function openClient(target: RedisTarget, role: ClientRole): Client {
-  const common = {
+export function openClient(target: RedisTarget, role: ClientRole, place: Place = 'anywhere'): Client {
+  let leaving = false
+  const client = new Redis({
+    ...howToFind(target, place),
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: null,
     enableOfflineQueue: true,
@@ -32,8 +40,13 @@ export function openClient(target: RedisTarget, role: ClientRole): Client {
     // Poll a loading server often: claims are to resume within two seconds of its end.
     maxLoadingRetryTime: 500,
     retryStrategy: (attempt: number) => jitteredBackoffMs(attempt, { firstMs: 50, mostMs: 1000 }),
-    // A failover leaves us on a replica: connect anew to find the master.
-    reconnectOnError: (error: Error) => replyCode(error) === 'READONLY',
+    reconnectOnError: (error: Error) => {
+      const reaction = reactionTo(error, target, role)
+      // All commands under way are refused together, and the connection needs to be given up but once.
+      if (reaction === 1 && leaving) return false
+      leaving ||= reaction !== false
+      return reaction
+    },
     socketTimeout: role.silenceMs,
     connectTimeout: 5000,
     connectionName: role.name,
@@ -41,19 +54,42 @@ export function openClient(target: RedisTarget, role: ClientRole): Client {
     disableClientInfo: true,
     replyMapping: 'legacy',
     lazyConnect: false,
-  } satisfies RedisOptions
-  if (target.kind === 'single') return rejectingUnanswered(new Redis({ ...target.options, ...common }))
-  const { redisOptions, ...options } = target.options
-  const cluster = new Cluster([...target.nodes], {
-    ...options,
-    enableReadyCheck: true,
-    enableOfflineQueue: true,
-    clusterRetryStrategy: (attempt: number) => jitteredBackoffMs(attempt, { firstMs: 50, mostMs: 1000 }),
-    redisOptions: { ...redisOptions, ...nodeOptions(common) },
-    lazyConnect: false,
   })
-  cluster.on('+node', (node: Redis) => rejectingUnanswered(node))
-  return cluster
+  client.on('close', () => {
+    leaving = false
+  })
+  return rejectingUnanswered(client)
+}
+
+/** The user's options, and how the server is found each time that the connection is made. */
+function howToFind(target: RedisTarget, place: Place): RedisOptions {
+  if (target.kind === 'cluster') return { ...target.options, Connector: clusterConnector(target, place) }
+  return target.options.sentinels === undefined ? target.options : { ...sentinelOptions, ...target.options }
+}
+
+const sentinelOptions = {
+  // A Sentinel that hangs must not keep the next one from being asked.
+  sentinelCommandTimeout: 1500,
+  // Sentinel demotes a former master only some ten seconds after it has promoted another: until then it would take
+  // writes that are lost. So each connection has a Sentinel tell it.
+  failoverDetector: true,
+  sentinelMaxConnections: 1,
+} satisfies RedisOptions
+
+/** What a refusal calls for: nothing (false), connecting anew (1), or that and sending the command again (2). */
+function reactionTo(error: Error, target: RedisTarget, role: ClientRole): false | 1 | 2 {
+  switch (replyCode(error)) {
+    case 'READONLY':
+      // A failover leaves us on a replica: connect anew to find the master.
+      return 1
+    case 'MOVED':
+    case 'CLUSTERDOWN':
+      // The node does not serve the slot, so that nothing ran: like a server that is not there, until one serves it.
+      if (target.kind !== 'cluster') return false
+      return role.once === true ? 1 : 2
+    default:
+      return false
+  }
 }
 
 /**
@@ -69,12 +105,6 @@ function rejectingUnanswered(client: Redis): Redis {
     }
   })
   return client
-}
-
-/** A Cluster decides itself when to try a node again. */
-function nodeOptions<T extends { retryStrategy: unknown; enableOfflineQueue: unknown }>(options: T) {
-  const { retryStrategy: _retry, enableOfflineQueue: _queue, ...rest } = options
-  return rest
 }
 
 /** Whether commands go out right now. */

@@ -11,10 +11,12 @@ import {
   workerKeys,
 } from '../protocol/keys.ts'
 import type { Lane } from '../protocol/keys.ts'
+import { decodeLanes } from '../protocol/placement.ts'
 import { decodePartRecord, partFieldArguments } from '../protocol/records.ts'
 import type { PartCounters, PartFields, PartRecord } from '../protocol/records.ts'
 import { encodeAnswered, encodeRunValue } from '../protocol/run.ts'
 import type { Run } from '../protocol/run.ts'
+import { agreeLanes } from '../protocol/scripts/agree-lanes.ts'
 import { answer } from '../protocol/scripts/answer.ts'
 import { cancelTask } from '../protocol/scripts/cancel-task.ts'
 import { carryOver } from '../protocol/scripts/carry-over.ts'
@@ -115,7 +117,6 @@ export class LaneStore {
         skipped: batch.skipped,
         complete: batch.complete ? 1 : 0,
         driverLeaseMs: batch.driverLeaseMs,
-        control: this.#control(),
         fieldCount: fields.length,
         sharedCount: shared.length,
       },
@@ -137,6 +138,11 @@ export class LaneStore {
     const flat = await this.client.hgetallBuffer(partKeys(this.lane, job).part)
     const record = new Map(Object.entries(flat))
     return record.size === 0 ? undefined : decodePartRecord(record)
+  }
+
+  /** Whether there is a record of this job. */
+  async hasPart(job: string): Promise<boolean> {
+    return (await this.client.exists(partKeys(this.lane, job).part)) === 1
   }
 
   /** The counters of a part that move, without what may be large; undefined when Redis knows no such job. */
@@ -190,9 +196,9 @@ export class LaneStore {
     return this.client.hmgetBuffer(partKeys(this.lane, job).results, ...fields)
   }
 
-  /** Says something to all workers of the queue, and resolves with how many listened (on this node, in Cluster). */
-  publishControl(message: ControlMessage): Promise<number> {
-    return this.client.publish(this.#control(), encodeControl(message))
+  /** Says something to all workers of the queue. A Cluster passes it on to those that listen on another node. */
+  async publishControl(message: ControlMessage): Promise<void> {
+    await this.client.publish(this.#control(), encodeControl(message))
   }
 
   release(
@@ -489,6 +495,16 @@ export class LaneStore {
       args: { worker, control: this.#control() },
       moreKeys: claims.map(claimId => claimKey(this.lane, claimId)),
     })
+  }
+
+  /** The queue's lanes that are known here; none in a queue of one lane. */
+  async readLanes(): Promise<number[]> {
+    return decodeLanes((await this.client.hget(this.keys.lane, 'lanes')) ?? '')
+  }
+
+  /** Makes these lanes of the queue known here, and resolves with all that are: see the script. */
+  agreeLanes(lanes: readonly number[]): Promise<number[]> {
+    return runScript(this.client, agreeLanes, { keys: { lane: this.keys.lane }, args: { lanes: lanes.join(',') } })
   }
 
   // Recovery ----------------------------------------------------------------------------------------------------------

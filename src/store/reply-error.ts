@@ -16,7 +16,7 @@ export function refusesWrites(error: unknown): boolean {
   return code === 'OOM' || code === 'MISCONF' || code === 'READONLY' || code === 'NOREPLICAS'
 }
 
-/** Redis can't answer now but will: loading, busy with a script, electing a master. */
+/** Redis can't answer now but will: loading, busy with a script, electing a master, moving the slot, changing its role. */
 export function isTransient(error: unknown): boolean {
   const code = replyCode(error)
   return (
@@ -24,6 +24,9 @@ export function isTransient(error: unknown): boolean {
     code === 'BUSY' ||
     code === 'CLUSTERDOWN' ||
     code === 'TRYAGAIN' ||
+    code === 'MOVED' ||
+    code === 'ASK' ||
+    code === 'UNBLOCKED' ||
     code === 'MASTERDOWN' ||
     code === 'UNKILLABLE'
   )

@@ -12,9 +12,30 @@ export interface ClusterInput {
 }
 
 /** Where Redis is, as plain data that can be described to another process. */
-export type RedisTarget =
-  | { readonly kind: 'single'; readonly options: RedisOptions }
-  | { readonly kind: 'cluster'; readonly nodes: readonly ClusterNode[]; readonly options: ClusterOptions }
+export type RedisTarget = SingleTarget | ClusterTarget
+
+/** One server, or with `sentinels` the master that they name. */
+export interface SingleTarget {
+  readonly kind: 'single'
+  readonly options: RedisOptions
+}
+
+export interface ClusterTarget {
+  readonly kind: 'cluster'
+  /** Some of its nodes: the others are learned from them. */
+  readonly nodes: readonly NodeAddress[]
+  /** How to connect to each of its nodes. */
+  readonly options: RedisOptions
+  /** From the address that a node says it has to the one under which it can be reached. */
+  readonly natMap?: NatMap | undefined
+}
+
+export interface NodeAddress {
+  readonly host: string
+  readonly port: number
+}
+
+type NatMap = ((address: string) => NodeAddress | null) | Readonly<Record<string, NodeAddress>>
 
 /**
  * What the user gave, as a target. We always open connections of our own with our own settings, so of an instance
@@ -24,7 +45,7 @@ export type RedisTarget =
  */
 export function redisTarget(input: RedisInput): RedisTarget {
   const target = describe(input)
-  const { keyPrefix } = target.options as { keyPrefix?: string }
+  const { keyPrefix } = target.options
   if (keyPrefix !== undefined && keyPrefix !== '') {
     throw new UsageError(
       `A Redis connection with keyPrefix ${JSON.stringify(keyPrefix)} can't be used: scripts name their keys in full. Use the namespace option of connect() instead.`,
@@ -34,61 +55,109 @@ export function redisTarget(input: RedisInput): RedisTarget {
 }
 
 function describe(input: RedisInput): RedisTarget {
-  if (typeof input === 'string') return { kind: 'single', options: parseUrl(input) }
+  if (typeof input === 'string') return parseUrl(input)
   if (input instanceof Cluster) {
-    return {
-      kind: 'cluster',
-      nodes: input
-        .nodes('all')
-        .map(node => ({ host: node.options.host ?? '127.0.0.1', port: node.options.port ?? 6379 })),
-      options: input.options,
-    }
+    // What it was made with; before it has connected that is all there is.
+    const startupNodes = Reflect.get(input, 'startupNodes') as readonly ClusterNode[]
+    const seen = input.nodes('all').map(({ options: { host = '127.0.0.1', port = 6379 } }) => ({ host, port }))
+    return clusterTarget([...seen, ...startupNodes], input.options)
   }
   if (input instanceof Redis) return { kind: 'single', options: input.options }
-  if ('cluster' in input) return { kind: 'cluster', nodes: input.cluster, options: input.options ?? {} }
+  if ('cluster' in input) return clusterTarget(input.cluster, input.options)
   return { kind: 'single', options: input }
 }
 
-function parseUrl(text: string): RedisOptions {
-  if (text.startsWith('/')) return { path: text }
+/** Of the Cluster client's own options only those are taken that say how to reach its nodes. */
+function clusterTarget(given: readonly ClusterNode[], options: ClusterOptions = {}): ClusterTarget {
+  const nodes = given.map(nodeAddress)
+  if (nodes.length === 0)
+    throw new UsageError('No node of the Redis Cluster is given: its other nodes are learned from one at least.')
+  const { redisOptions = {}, keyPrefix, natMap } = options
+  return {
+    kind: 'cluster',
+    nodes,
+    options: keyPrefix === undefined ? redisOptions : { ...redisOptions, keyPrefix },
+    ...(natMap == null ? {} : { natMap: natMap }),
+  }
+}
+
+function nodeAddress(node: ClusterNode): NodeAddress {
+  if (typeof node === 'number') return { host: '127.0.0.1', port: node }
+  if (typeof node === 'string') return hostAndPort(/^\w+:\/\//.test(node) ? new URL(node) : parseHost(node))
+  return { host: node.host ?? '127.0.0.1', port: node.port ?? 6379 }
+}
+
+/**
+ * `redis://user:password@host:port/db`, with `?cluster` for a Cluster and `?sentinel=NAME` for Sentinel, which both may
+ * name several hosts: `redis://one:7000,two:7000?cluster`.
+ */
+function parseUrl(text: string): RedisTarget {
+  if (text.startsWith('/')) return { kind: 'single', options: { path: text } }
+  const [, before = '', hosts = '', after = ''] = /^(rediss?:\/\/(?:[^@/?]*@)?)([^/?]*)(.*)$/.exec(text) ?? []
+  const [firstHost = '', ...otherHosts] = hosts.split(',')
   let url: URL
+  let others: NodeAddress[]
   try {
-    url = new URL(text)
+    url = new URL(before === '' ? text : before + firstHost + after)
+    others = otherHosts.map(host => hostAndPort(parseHost(host)))
   } catch {
     throw new UsageError(
-      `${JSON.stringify(text)} is not a Redis URL: write redis://host:port, rediss://host:port for TLS, or unix:///path/to/socket.`,
+      `${JSON.stringify(text)} is not a Redis URL: write redis://host:port, rediss://host:port for TLS, unix:///path/to/socket, redis://host:port,host:port?cluster for a Redis Cluster, or redis://host:port,host:port?sentinel=NAME for Sentinel.`,
     )
   }
-  const credentials: RedisOptions = {
-    ...(url.username === '' ? {} : { username: decodeURIComponent(url.username) }),
-    ...(url.password === '' ? {} : { password: decodeURIComponent(url.password) }),
+  const options = urlOptions(text, url)
+  if (url.protocol === 'unix:')
+    return { kind: 'single', options: { ...options, path: decodeURIComponent(url.pathname) } }
+  const first = hostAndPort(url)
+  const master = url.searchParams.get('sentinel')
+  if (url.searchParams.has('cluster')) return { kind: 'cluster', nodes: [first, ...others], options }
+  if (master !== null && master !== '') {
+    // A Sentinel without a port is at the usual one of Sentinels.
+    const sentinels = hosts.split(',').map(host => hostAndPort(parseHost(host), 26_379))
+    const tls = options.tls === undefined ? {} : { sentinelTLS: {}, enableTLSForSentinelMode: true }
+    return { kind: 'single', options: { ...options, ...tls, sentinels, name: master } }
   }
+  if (others.length > 0) {
+    throw new UsageError(
+      `The Redis URL ${JSON.stringify(text)} names several hosts: end it with ?cluster when they are nodes of a Redis Cluster, or with ?sentinel=NAME when they are Sentinels that watch the master NAME.`,
+    )
+  }
+  return { kind: 'single', options: { ...options, ...first } }
+}
+
+function urlOptions(text: string, url: URL): RedisOptions {
+  if (url.protocol !== 'unix:' && url.protocol !== 'redis:' && url.protocol !== 'rediss:')
+    throw new UsageError(`${JSON.stringify(text)} is not a Redis URL: its scheme must be redis:, rediss: or unix:.`)
   const db = Number(url.searchParams.get('db') ?? (url.protocol === 'unix:' ? 0 : url.pathname.slice(1) || 0))
   if (!Number.isInteger(db) || db < 0)
     throw new UsageError(
       `The Redis URL ${JSON.stringify(text)} names no database number: its path is the number, as in redis://host:6379/0.`,
     )
-  switch (url.protocol) {
-    case 'unix:':
-      return { ...credentials, db, path: decodeURIComponent(url.pathname) }
-    case 'redis:':
-    case 'rediss:':
-      return {
-        ...credentials,
-        db,
-        host: url.hostname === '' ? '127.0.0.1' : url.hostname.replace(/^\[(.*)\]$/, '$1'),
-        port: url.port === '' ? 6379 : Number(url.port),
-        ...(url.protocol === 'rediss:' ? { tls: {} } : {}),
-      }
-    default:
-      throw new UsageError(`${JSON.stringify(text)} is not a Redis URL: its scheme must be redis:, rediss: or unix:.`)
+  if (db > 0 && url.searchParams.has('cluster'))
+    throw new UsageError(`The Redis URL ${JSON.stringify(text)} names database ${db}, but a Redis Cluster has only 0.`)
+  return {
+    ...(url.username === '' ? {} : { username: decodeURIComponent(url.username) }),
+    ...(url.password === '' ? {} : { password: decodeURIComponent(url.password) }),
+    ...(url.protocol === 'rediss:' ? { tls: {} } : {}),
+    db,
+  }
+}
+
+function parseHost(host: string): URL {
+  return new URL(`redis://${host}`)
+}
+
+function hostAndPort({ hostname, port }: URL, usualPort = 6379): NodeAddress {
+  return {
+    host: hostname === '' ? '127.0.0.1' : hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: port === '' ? usualPort : Number(port),
   }
 }
 
 /** The target in a few words for messages, without credentials. */
 export function describeTarget(target: RedisTarget): string {
   if (target.kind === 'cluster') {
-    return `Redis Cluster at ${target.nodes.map(node => (typeof node === 'object' ? `${node.host ?? '127.0.0.1'}:${node.port ?? 6379}` : String(node))).join(', ')}`
+    return `Redis Cluster at ${target.nodes.map(({ host, port }) => `${host}:${port}`).join(', ')}`
   }
   const { path, host, port, sentinels, name } = target.options
   if (sentinels) return `Redis master ${JSON.stringify(name ?? '')} of Sentinel`
@@ -101,7 +170,7 @@ export function describeTarget(target: RedisTarget): string {
  * @throws {UsageError} when a function is needed to connect, such as a custom connector or a TLS check.
  */
 export function portableTarget(target: RedisTarget): RedisTarget {
-  const needed: readonly string[] = ['Connector', 'checkServerIdentity', 'natMap', 'dnsLookup']
+  const needed: readonly string[] = ['Connector', 'checkServerIdentity', 'natMap']
   const strip = (value: unknown, path: string): unknown => {
     if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
     if (Array.isArray(value)) return value.map((item, index) => strip(item, `${path}[${index}]`))

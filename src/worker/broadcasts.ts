@@ -2,7 +2,7 @@ import type { TaskModule } from '../code/load.ts'
 import { TaskTimeoutError, UnknownTaskError } from '../errors.ts'
 import { describeFailure } from '../protocol/failure.ts'
 import { decodeValue, encodeValue } from '../protocol/values.ts'
-import type { LaneStore } from '../store/lane-store.ts'
+import type { Lanes } from '../store/lanes.ts'
 import type { Board } from './board.ts'
 import { RunningTask } from './context.ts'
 import type { BroadcastRequest } from './messages.ts'
@@ -10,11 +10,12 @@ import type { BroadcastRequest } from './messages.ts'
 export interface BroadcastsOptions {
   readonly module: TaskModule
   readonly board: Board
-  readonly commands: readonly LaneStore[]
+  readonly lanes: Lanes
   readonly thread: number
   /** This thread, as `host:pid/thread`. */
   readonly label: string
-  readonly workerId: () => string | undefined
+  /** The worker's id on that lane. */
+  readonly workerId: (lane: number) => string | undefined
   readonly writeLine: (line: string) => void
 }
 
@@ -48,7 +49,7 @@ export class Broadcasts {
   }
 
   async #run(request: BroadcastRequest, withinMs: number): Promise<void> {
-    const { writeLine, workerId, thread, commands } = this.#options
+    const { writeLine, workerId, thread, lanes } = this.#options
     const { id, lane, deadlineMs, replyChannel } = request
     let answer: Buffer
     try {
@@ -57,11 +58,12 @@ export class Broadcasts {
     } catch (error) {
       answer = encodeValue({ ok: false, error: describeFailure(error) })
     }
-    const worker = workerId()
+    // Anybody may publish the number of a lane: only those that are known are connected to.
+    const worker = lanes.numbers.includes(lane) ? workerId(lane) : undefined
     if (worker === undefined) return
     try {
       const keepMs = deadlineMs + keptBeyondMs
-      await commands[lane]?.answer(id, `${worker}/${thread}`, { answer, keepMs, replyChannel })
+      await lanes.of(lane).answer(id, `${worker}/${thread}`, { answer, keepMs, replyChannel })
     } catch (error) {
       writeLine(`the answer to broadcast ${id} could not be stored: ${(error as Error).message}`)
     }

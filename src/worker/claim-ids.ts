@@ -1,5 +1,5 @@
 import { randomName } from '../protocol/names.ts'
-import type { LaneStore } from '../store/lane-store.ts'
+import type { Lanes } from '../store/lanes.ts'
 import type { FromThread } from './messages.ts'
 
 /** A claim: the name of a List that holds one batch of this thread, and whose it is. */
@@ -11,78 +11,97 @@ export interface ClaimId {
   readonly generation: number
 }
 
+/** What is known on one lane. */
+interface OnLane {
+  idle: ClaimId[]
+  generation: number
+  /** The worker's id there, once it is registered. */
+  worker: string | undefined
+  registered: (() => void)[]
+}
+
 /**
  * The claim ids of a thread. Each batch stands in a claim of its own; an emptied one is used again, until the
  * connection breaks: a command that was under way then may still fill it, so it is left to the main thread, which knows
  * every id before its first use and hands back whatever turns up in one that the thread abandoned.
  */
 export class ClaimIds {
-  readonly #stores: readonly LaneStore[]
+  readonly #stores: Lanes
   readonly #send: (message: FromThread) => void
-  #idle: ClaimId[] = []
-  #generation = 0
-  #worker: string | undefined
-  #registered: (() => void)[] = []
+  readonly #lanes = new Map<number, OnLane>()
 
-  constructor(stores: readonly LaneStore[], send: (message: FromThread) => void) {
+  constructor(stores: Lanes, send: (message: FromThread) => void) {
     this.#stores = stores
     this.#send = send
   }
 
-  /** The worker's id, under which it is registered. */
-  get worker(): string | undefined {
-    return this.#worker
+  /** The id under which the worker is registered on a lane. */
+  workerOn(lane: number): string | undefined {
+    return this.#on(lane).worker
   }
 
-  register(worker: string): void {
-    this.#worker = worker
-    this.renew()
-    for (const wake of this.#registered.splice(0)) wake()
+  register(worker: string, lane: number): void {
+    const on = this.#on(lane)
+    on.worker = worker
+    this.#renew(on)
+    for (const wake of on.registered.splice(0)) wake()
   }
 
-  /** The connection broke, or the worker's registration: what is idle is abandoned now, the rest when it is released. */
-  renew(): void {
-    this.#generation++
-    for (const claim of this.#idle.splice(0)) this.abandon(claim, false)
+  /** A lane's connection broke, or all of them: what is idle is abandoned now, the rest when it is released. */
+  renew(lane?: number): void {
+    for (const on of lane === undefined ? this.#lanes.values() : [this.#on(lane)]) this.#renew(on)
   }
 
-  /** An enrolled claim for the next batch, or undefined when Redis does not know this worker (any more). */
+  /** An enrolled claim for the next batch, or undefined when the lane does not know this worker (any more). */
   async take(lane: number): Promise<ClaimId | undefined> {
-    while (this.#worker === undefined) await new Promise<void>(resolve => this.#registered.push(resolve))
-    const at = this.#idle.findIndex(claim => claim.lane === lane)
-    const known = this.#idle[at]
-    if (known !== undefined) {
-      this.#idle.splice(at, 1)
-      return known
-    }
-    const claim = { id: randomName(), lane, worker: this.#worker, generation: this.#generation }
+    const on = this.#on(lane)
+    while (on.worker === undefined) await new Promise<void>(resolve => on.registered.push(resolve))
+    const known = on.idle.shift()
+    if (known !== undefined) return known
+    const claim = { id: randomName(), lane, worker: on.worker, generation: on.generation }
     this.#send({ type: 'claim', id: claim.id, lane })
     try {
-      if ((await this.#stores[lane]!.enroll(claim.worker, claim.id)) === 'enrolled') return claim
+      if ((await this.#stores.of(lane).enroll(claim.worker, claim.id)) === 'enrolled') return claim
     } catch (error) {
       this.abandon(claim, false)
       throw error
     }
     this.abandon(claim, false)
-    this.lost(claim.worker)
+    this.lost(claim.worker, lane)
     return undefined
   }
 
-  /** Redis does not know the worker: nothing is claimed before it is registered anew. */
-  lost(worker: string): void {
-    if (this.#worker !== worker) return
-    this.#worker = undefined
-    this.#send({ type: 'unknown', worker })
+  /** The lane does not know the worker: nothing is claimed there before it is registered anew. */
+  lost(worker: string, lane: number): void {
+    const on = this.#on(lane)
+    if (on.worker !== worker) return
+    on.worker = undefined
+    this.#send({ type: 'unknown', worker, lane })
   }
 
   /** The claim's batch is settled. */
   release(claim: ClaimId): void {
-    if (claim.generation === this.#generation && claim.worker === this.#worker) this.#idle.push(claim)
+    const on = this.#on(claim.lane)
+    if (claim.generation === on.generation && claim.worker === on.worker) on.idle.push(claim)
     else this.abandon(claim, false)
   }
 
   /** Leaves the claim to the main thread; see `FromThread`. */
   abandon(claim: ClaimId, blocked: boolean): void {
     this.#send({ type: 'abandon', id: claim.id, blocked })
+  }
+
+  #renew(on: OnLane): void {
+    on.generation++
+    for (const claim of on.idle.splice(0)) this.abandon(claim, false)
+  }
+
+  #on(lane: number): OnLane {
+    let on = this.#lanes.get(lane)
+    if (on === undefined) {
+      on = { idle: [], generation: 0, worker: undefined, registered: [] }
+      this.#lanes.set(lane, on)
+    }
+    return on
   }
 }

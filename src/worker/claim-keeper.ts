@@ -5,7 +5,7 @@ import type { Service } from '../runtime/service.ts'
 import type { LaneStore } from '../store/lane-store.ts'
 
 export interface ClaimKeeperOptions {
-  readonly stores: readonly LaneStore[]
+  readonly store: LaneStore
   readonly hash: string
   readonly workerId: () => string
   /** The claims that threads may use. */
@@ -17,13 +17,14 @@ const sweepEveryMs = 20_000
 const retryMs = 250
 
 /**
- * Sees to it that no chunk stays behind in a claim that no thread uses. Threads abandon claims when they can't know what
+ * Sees to it that no chunk stays behind in a claim of a lane that no thread uses. Threads abandon claims when they can't know what
  * is in them; besides, everything that Redis lists as this worker's and that no thread uses is looked into, because a
  * Redis that came back with an older state may hold again what was settled or retired.
  */
 export class ClaimKeeper implements Service {
   readonly #options: ClaimKeeperOptions
-  readonly #abandoned = new Map<string, { readonly lane: number; readonly worker: string }>()
+  /** The worker's id at the time, by claim. */
+  readonly #abandoned = new Map<string, string>()
   readonly #loop: Loop
   #sweptMs = 0
 
@@ -46,8 +47,8 @@ export class ClaimKeeper implements Service {
     return this.#loop.stop()
   }
 
-  abandon(claim: string, lane: number): void {
-    this.#abandoned.set(claim, { lane, worker: this.#options.workerId() })
+  abandon(claim: string): void {
+    this.#abandoned.set(claim, this.#options.workerId())
     this.#loop.nudge()
   }
 
@@ -59,7 +60,7 @@ export class ClaimKeeper implements Service {
 
   /** Hands back all that was abandoned. Resolves with false when something was left. */
   async flush(): Promise<boolean> {
-    for (const [claim, { lane, worker }] of [...this.#abandoned]) await this.#empty(claim, lane, worker)
+    for (const [claim, worker] of [...this.#abandoned]) await this.#empty(claim, worker)
     return this.#abandoned.size === 0
   }
 
@@ -69,22 +70,18 @@ export class ClaimKeeper implements Service {
   }
 
   async #sweep(): Promise<void> {
-    const { stores, workerId, isInUse } = this.#options
+    const { store, workerId, isInUse } = this.#options
     this.#sweptMs = Date.now()
     const worker = workerId()
-    for (const [lane, store] of stores.entries()) {
-      // A thread announces a claim before it enrols it, so that what is listed and unknown here is nobody's.
-      const listed = await store.claimsOf(worker)
-      for (const claim of listed) {
-        if (!isInUse(claim) && !this.#abandoned.has(claim)) this.#abandoned.set(claim, { lane, worker })
-      }
+    // A thread announces a claim before it enrols it, so that what is listed and unknown here is nobody's.
+    for (const claim of await store.claimsOf(worker)) {
+      if (!isInUse(claim) && !this.#abandoned.has(claim)) this.#abandoned.set(claim, worker)
     }
     if (this.#abandoned.size > 0) await this.flush()
   }
 
-  async #empty(claim: string, lane: number, worker: string): Promise<void> {
-    const { stores, hash } = this.#options
-    const store = stores[lane]!
+  async #empty(claim: string, worker: string): Promise<void> {
+    const { store, hash } = this.#options
     await emptyClaim(store, claim, ({ job }, jobHash) => store.giveBack(job, jobHash, claim))
     if ((await store.retireClaim(worker, claim, hash)) === 'retired') this.#abandoned.delete(claim)
   }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
-import type { LaneStore } from '../store/lane-store.ts'
+import type { Lanes } from '../store/lanes.ts'
 import { isTransient, outcomeUnknown, refusesWrites } from '../store/reply-error.ts'
 import type { ClaimIds } from './claim-ids.ts'
 import { buildCommits } from './commit.ts'
@@ -11,7 +11,7 @@ export interface CommitterOptions {
   readonly hash: string
   /** This thread, as `host:pid/thread`. */
   readonly worker: string
-  readonly commands: readonly LaneStore[]
+  readonly lanes: Lanes
   readonly ids: ClaimIds
   readonly warn: (line: string) => void
   readonly settled: (tasks: number) => void
@@ -67,10 +67,10 @@ export class Committer {
     commit: Commit,
     paceNs: number,
   ): Promise<'committed' | 'discarded' | 'fenced' | 'failed'> {
-    const { hash, commands, warn, settled } = this.#options
+    const { hash, lanes, warn, settled } = this.#options
     for (let attempt = 1; ; attempt++) {
       try {
-        const { word } = await commands[claim.lane]!.settle({ ...commit.part, hash }, claim.id, { ...commit, paceNs })
+        const { word } = await lanes.of(claim.lane).settle({ ...commit.part, hash }, claim.id, { ...commit, paceNs })
         if (word === 'committed') settled(commit.runs.reduce((sum, run) => sum + run.count, 0))
         if (word === 'fenced' && attempt === 1)
           warn(`a commit for job ${commit.part.job} was refused: its tasks are someone else's now`)

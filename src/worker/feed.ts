@@ -2,8 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MalformedDataError } from '../errors.ts'
 import { decodeChunk } from '../protocol/chunk.ts'
 import type { Chunk } from '../protocol/chunk.ts'
-import type { LaneStore } from '../store/lane-store.ts'
-import { outcomeUnknown } from '../store/reply-error.ts'
+import { homeLane } from '../protocol/placement.ts'
+import { isReady } from '../store/client.ts'
+import type { Lanes } from '../store/lanes.ts'
+import { isTransient, outcomeUnknown } from '../store/reply-error.ts'
 import { traceClaim } from '../store/trace.ts'
 import { maxWindow } from './board.ts'
 import type { Board, Slot } from './board.ts'
@@ -23,11 +25,15 @@ export interface Batch {
 
 export interface FeedOptions {
   readonly hash: string
-  readonly homeLane: number
+  /** The thread's number. */
+  readonly thread: number
   readonly board: Board
   readonly ids: ClaimIds
-  readonly commands: readonly LaneStore[]
-  readonly blocking: LaneStore
+  readonly lanes: Lanes
+  /** The same lanes over connections that block. */
+  readonly waits: Lanes
+  /** A thread that waited found work on a lane that is not its own. */
+  readonly onFound: (lane: number) => void
   readonly warn: (line: string) => void
 }
 
@@ -37,26 +43,36 @@ export const blockMs = 2000
 const mostChunks = 64
 const mostBytes = 8 * 1024 * 1024
 const mostJobs = 16
+/** How soon a thread looks again when no lane can be reached, while others could be reached first. */
+const awayMs = 50
 
-/** Where a thread gets its batches from. One call at a time. */
+/**
+ * Where a thread gets its batches from. One call at a time. It blocks on one lane and takes from the others what is
+ * there: that there is something new it hears on the control channel (`wake`), or finds at its next look.
+ */
 export class Feed {
   readonly #options: FeedOptions
-  #jobs: readonly (readonly string[])[]
-  #blocked = false
-  /** The number of the blocking connection, asked for before it blocks. */
-  #blockingId: Promise<string | undefined> | undefined
+  readonly #jobs = new Map<number, readonly string[]>()
+  /** The numbers of the blocking connections by lane, asked for before they block. */
+  readonly #connections = new Map<number, Promise<string | undefined>>()
+  /** The lane that it blocks on, or is about to. */
+  #waitLane: number | undefined
+  #wait: Promise<Buffer | null> | undefined
+  /** Other lanes have got work since it began to look at them. */
+  #news = false
   #stopped = false
 
   constructor(options: FeedOptions) {
     this.#options = options
-    this.#jobs = options.commands.map(() => [])
+    // Connected to ahead of the first wait.
+    options.waits.of(homeLane(options.thread, options.lanes.numbers))
   }
 
   /** Claims what is there now, on the home lane first. `holding`: how many chunks the thread holds already. */
   async claim(slot: Slot, holding: number): Promise<Batch | undefined> {
-    const { commands, homeLane } = this.#options
-    for (let i = 0; i < commands.length && !this.#stopped; i++) {
-      const batch = await this.#guarded(() => this.#claim(slot, (homeLane + i) % commands.length, holding, 0))
+    for (const lane of this.#lanesAtHand()) {
+      if (this.#stopped) break
+      const batch = await this.#guarded(() => this.#claim(slot, lane, holding, 0))
       if (batch !== undefined) return batch
     }
     return undefined
@@ -64,32 +80,68 @@ export class Feed {
 
   /** Claims, and waits up to `blockMs` for something to claim. For a thread that holds nothing. */
   async claimWaiting(slot: Slot): Promise<Batch | undefined> {
-    const { commands, homeLane } = this.#options
-    for (let i = 1; i < commands.length && !this.#stopped; i++) {
-      const batch = await this.#guarded(() => this.#claim(slot, (homeLane + i) % commands.length, 0, 0))
-      if (batch !== undefined) return batch
+    this.#news = false
+    const [waitLane, ...others] = this.#lanesAtHand()
+    this.#waitLane = waitLane
+    for (const lane of others) {
+      if (this.#stopped) break
+      const batch = await this.#guarded(() => this.#claim(slot, lane, 0, 0))
+      if (batch === undefined) continue
+      this.#options.onFound(lane)
+      return batch
     }
     if (this.#stopped) return undefined
-    return this.#guarded(() => this.#claim(slot, homeLane, 0, blockMs + 1000))
+    if (waitLane !== undefined) return this.#guarded(() => this.#claim(slot, waitLane, 0, blockMs + 1000))
+    await sleep(awayMs)
+    return undefined
+  }
+
+  /** There is work on a lane: a thread that blocks on another one, or is about to, looks there first. */
+  wake(lane: number): void {
+    if (lane === this.#waitLane) return
+    this.#news = true
+    this.#unblock().catch(() => undefined)
   }
 
   /** Ends a wait, and lets no other begin. */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
     this.#stopped = true
-    const { commands, homeLane } = this.#options
-    // Ends the BLMOVE with an answer, so that it is known whether it has moved a chunk. It may not have begun yet, so it
-    // is asked again. Where this can't be done (Cluster, an ACL) the wait ends by itself.
-    for (let asked = 0; this.#blocked && asked < 20; asked++) {
-      const id = await this.#blockingId
-      if (id === undefined) return
-      await commands[homeLane]!.client.call('client', ['unblock', id]).catch(() => undefined)
-      await sleep(50)
+    return this.#unblock()
+  }
+
+  /** The blocking connection of a lane is another one now. */
+  renew(lane: number): void {
+    this.#connections.delete(lane)
+  }
+
+  /**
+   * Ends the BLMOVE with an answer, so that it is known whether it has moved a chunk. It may not have begun yet, so it is
+   * asked again. Where this can't be done (an ACL) the wait ends by itself.
+   */
+  async #unblock(): Promise<void> {
+    const wait = this.#wait
+    const lane = this.#waitLane
+    if (wait === undefined || lane === undefined) return
+    for (let asked = 0; this.#wait === wait && asked < 20; asked++) {
+      const id = await this.#connections.get(lane)
+      if (id === undefined || this.#wait !== wait) return
+      await this.#options.lanes
+        .of(lane)
+        .client.call('client', ['unblock', id])
+        .catch(() => undefined)
+      await sleep(Math.min(50, 5 * 2 ** asked))
     }
   }
 
-  /** The blocking connection is another one now. */
-  renew(): void {
-    this.#blockingId = undefined
+  /** The lanes that can be claimed from at the moment, the home lane first. A queue's only lane is waited for. */
+  #lanesAtHand(): readonly number[] {
+    const { lanes, ids, thread } = this.#options
+    const { numbers } = lanes
+    if (numbers.length === 1) return numbers
+    const home = numbers.indexOf(homeLane(thread, numbers))
+    return [...numbers.slice(home), ...numbers.slice(0, home)].filter(
+      lane => isReady(lanes.of(lane).client) && ids.workerOn(lane) !== undefined,
+    )
   }
 
   async #guarded(claim: () => Promise<Batch | undefined>): Promise<Batch | undefined> {
@@ -97,7 +149,8 @@ export class Feed {
       return await claim()
     } catch (error) {
       // A broken connection is mended by the client, and its commands wait until it is; Redis may refuse for a while.
-      if (!outcomeUnknown(error)) this.#options.warn(`claiming failed and is tried again: ${(error as Error).message}`)
+      if (!outcomeUnknown(error) && !isTransient(error))
+        this.#options.warn(`claiming failed and is tried again: ${(error as Error).message}`)
       await sleep(100 + Math.random() * 200)
       return undefined
     }
@@ -112,7 +165,7 @@ export class Feed {
     let awaited = false
     try {
       elements = await this.#ask(claim, holding, waitMs)
-      if (elements !== 'lost' && elements.length === 0 && waitMs > 0 && !this.#stopped) {
+      if (elements !== 'lost' && elements.length === 0 && waitMs > 0 && !this.#stopped && !this.#news) {
         awaited = true
         elements = await this.#block(claim)
       }
@@ -131,12 +184,11 @@ export class Feed {
   }
 
   async #ask(claim: ClaimId, holding: number, waitMs: number): Promise<readonly Buffer[] | 'lost'> {
-    const { commands, hash, ids } = this.#options
-    const known = [...this.#jobs]
+    const { lanes, hash, ids } = this.#options
+    const { id, worker, lane } = claim
     for (let asked = 0; asked < 4; asked++) {
-      const jobs = known[claim.lane]!
-      const { id, worker } = claim
-      const reply = await commands[claim.lane]!.claim({
+      const jobs = this.#jobs.get(lane) ?? []
+      const reply = await lanes.of(lane).claim({
         claim: id,
         worker,
         hash,
@@ -147,26 +199,28 @@ export class Feed {
         holding,
       })
       if (reply.word === 'unenrolled') {
-        ids.lost(worker)
+        ids.lost(worker, lane)
         return 'lost'
       }
-      known[claim.lane] = reply.jobs.slice(0, mostJobs)
-      this.#jobs = known
+      this.#jobs.set(lane, reply.jobs.slice(0, mostJobs))
       if (reply.word !== 'undeclared') return reply.elements
     }
     return []
   }
 
   async #block(claim: ClaimId): Promise<readonly Buffer[]> {
-    const { blocking, hash } = this.#options
-    const { client } = blocking
-    if (!('nodes' in client)) this.#blockingId ??= client.call('client', ['id']).then(String, () => undefined)
-    this.#blocked = true
+    const { waits, hash } = this.#options
+    const store = waits.of(claim.lane)
+    if (!this.#connections.has(claim.lane)) {
+      const number = store.client.call('client', ['id']).then(String, () => undefined)
+      this.#connections.set(claim.lane, number)
+    }
     try {
-      const element = await blocking.blockingClaim(claim.id, hash, blockMs)
+      this.#wait = store.blockingClaim(claim.id, hash, blockMs)
+      const element = await this.#wait
       return element === null ? [] : [element]
     } finally {
-      this.#blocked = false
+      this.#wait = undefined
     }
   }
 

@@ -1,7 +1,7 @@
 import { MalformedDataError } from '../errors.ts'
 import type { ChunkHeader } from '../protocol/chunk.ts'
 import { decodeValue } from '../protocol/values.ts'
-import type { LaneStore } from '../store/lane-store.ts'
+import type { Lanes } from '../store/lanes.ts'
 import type { FromThread } from './messages.ts'
 
 /** What a job's chunks don't carry themselves. */
@@ -17,13 +17,13 @@ const mostJobs = 4
 
 /** The extras of the jobs that this thread worked on last. */
 export class JobExtrasCache {
-  readonly #stores: readonly LaneStore[]
+  readonly #lanes: Lanes
   readonly #send: (message: FromThread) => void
   readonly #known = new Map<string, Promise<JobExtras>>()
   readonly #asked = new Map<string, (bytes: SharedArrayBuffer | undefined) => void>()
 
-  constructor(stores: readonly LaneStore[], send: (message: FromThread) => void) {
-    this.#stores = stores
+  constructor(lanes: Lanes, send: (message: FromThread) => void) {
+    this.#lanes = lanes
     this.#send = send
   }
 
@@ -57,7 +57,12 @@ export class JobExtrasCache {
     const { job, incarnation, flags } = header
     const [shared, reducer] = await Promise.all([
       flags === 'reduce' ? undefined : this.#fetchShared(job, incarnation, lane, key),
-      flags === 'shared' ? '' : this.#stores[lane]!.readPart(job).then(part => part?.reducer ?? ''),
+      flags === 'shared'
+        ? ''
+        : this.#lanes
+            .of(lane)
+            .readPart(job)
+            .then(part => part?.reducer ?? ''),
     ])
     return { shared, reducer }
   }

@@ -39,7 +39,7 @@ process.once('SIGTERM', () => {
   leave()
 })
 
-async function start({ target, namespace, queue, lanes, threads, tasks }: StartLocalWorker): Promise<LocalWorker> {
+async function start({ target, namespace, queue, threads, tasks }: StartLocalWorker): Promise<LocalWorker> {
   try {
     const resolved = resolveWorkerOptions({
       namespace,
@@ -47,7 +47,7 @@ async function start({ target, namespace, queue, lanes, threads, tasks }: StartL
       threads: threads > 0 ? threads : availableParallelism(),
       log,
     })
-    const started = await startWorkerOn(target as RedisTarget, new URL(tasks), { ...resolved, lanes })
+    const started = await startWorkerOn(target as RedisTarget, new URL(tasks), resolved)
     // It had to give up, and the driver starts another. An exit would wait for a thread that can't be stopped.
     started.closed.catch(() => process.kill(process.pid, 'SIGKILL'))
     send({ type: 'ready', worker: started.id, hash: started.hash, tasks: started.tasks })

@@ -6,7 +6,9 @@ import type { Service } from '../runtime/service.ts'
 import type { LaneStore } from '../store/lane-store.ts'
 
 export interface MembershipOptions {
-  readonly stores: readonly LaneStore[]
+  readonly store: LaneStore
+  /** The worker's first id. */
+  readonly id: string
   readonly leaseMs: number
   readonly threads: number
   readonly info: (id: string) => WorkerInfo
@@ -16,14 +18,15 @@ export interface MembershipOptions {
   readonly log: Log
 }
 
-/** Keeps the worker registered: a heartbeat for all of its threads, and a new registration when the last was lost. */
+/** Keeps the worker registered on a lane: a heartbeat for all of its threads, and a new registration when the last was lost. */
 export class Membership implements Service {
   readonly #options: MembershipOptions
   readonly #loop: Loop
-  #id = newWorkerId()
+  #id: string
 
   constructor(options: MembershipOptions) {
     this.#options = options
+    this.#id = options.id
     this.#loop = new Loop(() => this.#beat(), {
       intervalMs: options.leaseMs / 3,
       jitter: 0,
@@ -57,15 +60,12 @@ export class Membership implements Service {
 
   /** False when some claim still holds something. */
   async leave(claims: readonly string[]): Promise<boolean> {
-    const words = await Promise.all(this.#options.stores.map(store => store.leave(this.#id, claims)))
-    return words.every(word => word === 'left')
+    return (await this.#options.store.leave(this.#id, claims)) === 'left'
   }
 
   async #beat(): Promise<void> {
-    const { stores, leaseMs, threads, stats, onRegistered, log } = this.#options
-    const beat = { leaseMs, threads, stats: stats() }
-    const words = await Promise.all(stores.map(store => store.heartbeat(this.#id, beat)))
-    if (words.includes('unknown')) {
+    const { store, leaseMs, threads, stats, onRegistered, log } = this.#options
+    if ((await store.heartbeat(this.#id, { leaseMs, threads, stats: stats() })) === 'unknown') {
       // Its claims are the reapers' now, or gone. Under its old name it would be taken for the one that died.
       this.#id = newWorkerId()
       log.warn(
@@ -79,16 +79,16 @@ export class Membership implements Service {
   }
 
   async #register(): Promise<void> {
-    const { stores, leaseMs, threads, info, stats, onRegistered } = this.#options
+    const { store, leaseMs, threads, info, stats, onRegistered } = this.#options
     const description = JSON.stringify(info(this.#id))
-    await Promise.all(stores.map(store => store.register(this.#id, { leaseMs, info: description, claims: [] })))
+    await store.register(this.#id, { leaseMs, info: description, claims: [] })
     // The fleet's number of threads is part of every heartbeat, and sizes the first claims.
-    await Promise.all(stores.map(store => store.heartbeat(this.#id, { leaseMs, threads, stats: stats() })))
+    await store.heartbeat(this.#id, { leaseMs, threads, stats: stats() })
     this.#doubted = false
     onRegistered(this.#id)
   }
 }
 
-function newWorkerId(): string {
+export function newWorkerId(): string {
   return randomName(6)
 }

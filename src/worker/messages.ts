@@ -7,7 +7,8 @@ export interface ThreadData {
   readonly target: RedisTarget
   readonly namespace: string
   readonly queue: string
-  readonly lanes: number
+  /** The lanes of the queue that were known when it started. */
+  readonly lanes: readonly number[]
   /** The thread's number, from 0. */
   readonly thread: number
   /** The process, as `host:pid`. */
@@ -21,9 +22,12 @@ export interface ThreadData {
 
 /** What the main thread says to a thread. */
 export type ToThread =
-  /** The worker is registered under this id: claim for it from now on, and forget claims made under another. */
-  | { readonly type: 'registered'; readonly worker: string }
-  | { readonly type: 'work' }
+  /** The worker is registered under this id on a lane: claim for it there from now on, and forget claims made under another. */
+  | { readonly type: 'registered'; readonly worker: string; readonly lane: number }
+  /** These are the queue's lanes now. */
+  | { readonly type: 'lanes'; readonly lanes: readonly number[] }
+  /** There is work on a lane. `look`: this thread is to look there even if it waits on another lane. */
+  | { readonly type: 'work'; readonly lane: number; readonly look: boolean }
   | { readonly type: 'cancel'; readonly job: string; readonly incarnation: string; readonly index: number | undefined }
   | BroadcastRequest
   | {
@@ -55,8 +59,10 @@ export type FromThread =
   | { readonly type: 'claim'; readonly id: string; readonly lane: number }
   /** The thread will not touch this claim again; what is left in it goes back. `blocked`: a BLMOVE may still fill it. */
   | { readonly type: 'abandon'; readonly id: string; readonly blocked: boolean }
-  /** Redis does not know this worker any more. */
-  | { readonly type: 'unknown'; readonly worker: string }
+  /** The lane does not know this worker any more. */
+  | { readonly type: 'unknown'; readonly worker: string; readonly lane: number }
+  /** The thread waited on one lane and found work on this one, where there may be more. */
+  | { readonly type: 'found'; readonly lane: number }
   | { readonly type: 'shared'; readonly job: string; readonly incarnation: string; readonly lane: number }
   | { readonly type: 'log'; readonly level: 'info' | 'warn'; readonly line: string }
   | { readonly type: 'drained' }

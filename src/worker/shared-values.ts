@@ -1,4 +1,4 @@
-import type { LaneStore } from '../store/lane-store.ts'
+import type { Lanes } from '../store/lanes.ts'
 
 /** Values are kept while recent jobs use them, in one copy for all threads, up to this size in all. */
 const mostBytes = 512 * 1024 * 1024
@@ -6,12 +6,12 @@ const mostValues = 8
 
 /** The encoded shared values of jobs, read once per process and handed to threads in shared memory. */
 export class SharedValues {
-  readonly #stores: readonly LaneStore[]
+  readonly #lanes: Lanes
   readonly #values = new Map<string, Promise<SharedArrayBuffer | undefined>>()
   readonly #sizes = new Map<string, number>()
 
-  constructor(stores: readonly LaneStore[]) {
-    this.#stores = stores
+  constructor(lanes: Lanes) {
+    this.#lanes = lanes
   }
 
   /** The job's value, or undefined when Redis does not have it. */
@@ -25,7 +25,7 @@ export class SharedValues {
 
   async #read(key: string, job: string, lane: number): Promise<SharedArrayBuffer | undefined> {
     try {
-      const bytes = await this.#stores[lane]!.readShared(job)
+      const bytes = await this.#lanes.of(lane).readShared(job)
       if (bytes === null) {
         this.#values.delete(key)
         return undefined

@@ -5,8 +5,9 @@ import { writeBundle } from '../code/write-bundle.ts'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
 import { silentLog } from '../runtime/log.ts'
 import type { Log } from '../runtime/log.ts'
-import { openClient, whenReady } from '../store/client.ts'
-import { LaneStore } from '../store/lane-store.ts'
+import type { Client } from '../store/client.ts'
+import { openClient } from '../store/client.ts'
+import { Lanes } from '../store/lanes.ts'
 import { describeTarget, portableTarget, redisTarget } from '../store/target.ts'
 import type { RedisTarget } from '../store/target.ts'
 import { resolveWorkerOptions } from './options.ts'
@@ -47,7 +48,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       'The worker does not know where Redis is, and only finds work there. Give startWorker({ redis: "redis://host:6379" }) or set REDIS_URL.',
     )
   }
-  const worker = await startWorkerOn(redisTarget(redis), options.tasks, { ...resolveWorkerOptions(options), lanes: 1 })
+  const worker = await startWorkerOn(redisTarget(redis), options.tasks, resolveWorkerOptions(options))
   if (options.signals === true) obeySignals(worker, options.log ?? silentLog)
   return worker
 }
@@ -61,14 +62,18 @@ export interface LocalWorker extends RunningWorker {
 export async function startWorkerOn(
   redis: RedisTarget,
   tasks: string | URL,
-  options: ResolvedWorkerOptions & { readonly lanes: number },
+  options: ResolvedWorkerOptions,
 ): Promise<LocalWorker> {
   const target = portableTarget(redis)
   const bundle = await bundleTasks(tasks)
-  const client = openClient(target, { name: 'millrace:worker', silenceMs: 8000 })
-  const subscriber = openClient(target, { name: 'millrace:worker-control', silenceMs: 8000 })
-  for (const connection of [client, subscriber]) connection.on('error', () => undefined)
   const { namespace, queue } = options
+  const onOpen = (client: Client) => {
+    client.on('error', () => undefined)
+  }
+  const role = { name: 'millrace:worker', silenceMs: 8000 }
+  const lanes = new Lanes({ target, namespace, queue, role, onOpen })
+  const subscriber = openClient(target, { ...role, name: 'millrace:worker-control' })
+  onOpen(subscriber)
   const host = `${hostname()}:${process.pid}`
   const supervisor = new Supervisor({
     ...options,
@@ -76,24 +81,25 @@ export async function startWorkerOn(
     label: host,
     hostname: hostname(),
     version: packageVersion(),
-    client,
     subscriber,
-    stores: Array.from({ length: options.lanes }, (_, lane) => new LaneStore(client, { namespace, queue, lane })),
+    lanes,
     prepareThread: async () => {
       const module = await writeBundle(bundle)
       const { hash, file: source } = bundle
       return {
-        data: { target, namespace, queue, lanes: options.lanes, host, hash, bundle: module.href, source },
+        data: { target, namespace, queue, lanes: lanes.numbers, host, hash, bundle: module.href, source },
         resourceLimits: options.heapMb === undefined ? {} : { maxOldGenerationSizeMb: options.heapMb },
       }
     },
   })
   try {
-    if (!(await whenReady(client, connectWithinMs))) {
+    await lanes.start(connectWithinMs).catch((error: unknown) => {
+      if (!(error instanceof RedisUnreachableError)) throw error
       throw new RedisUnreachableError(
         `${describeTarget(redis)} did not answer within ${connectWithinMs / 1000} s, and a worker finds its work there. Check that it runs and that the address is right.`,
+        { cause: error },
       )
-    }
+    })
     await supervisor.start()
   } catch (error) {
     await supervisor.abandon()

@@ -3,21 +3,19 @@ import type { ResolvedTaskOptions } from '../code/task.ts'
 import { WorkerEndedError } from '../errors.ts'
 import { decodeControl } from '../protocol/control.ts'
 import { controlChannel } from '../protocol/keys.ts'
-import { Janitor } from '../recovery/janitor.ts'
-import { Promoter } from '../recovery/promoter.ts'
-import { Reaper } from '../recovery/reaper.ts'
+import { homeLane } from '../protocol/placement.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
-import type { Service } from '../runtime/service.ts'
+import { Loop } from '../runtime/loop.ts'
 import type { Client } from '../store/client.ts'
-import type { LaneStore } from '../store/lane-store.ts'
+import type { Lanes } from '../store/lanes.ts'
 import { monotonicMs } from './board.ts'
 import type { Window } from './board.ts'
-import { ClaimKeeper } from './claim-keeper.ts'
 import { Crew } from './crew.ts'
 import { handBackTail } from './hand-back.ts'
-import { Membership } from './membership.ts'
+import { newWorkerId } from './membership.ts'
 import type { FromThread } from './messages.ts'
 import type { ResolvedWorkerOptions } from './options.ts'
+import { Presence } from './presence.ts'
 import { SharedValues } from './shared-values.ts'
 import type { ThreadHandle, ThreadModule, ThreadStart, Verdict } from './thread-handle.ts'
 import { Undertaker } from './undertaker.ts'
@@ -29,8 +27,8 @@ export interface SupervisorOptions extends ResolvedWorkerOptions {
   readonly label: string
   readonly hostname: string
   readonly version: string
-  readonly stores: readonly LaneStore[]
-  readonly client: Client
+  /** Connected, with the list of the queue's lanes. */
+  readonly lanes: Lanes
   readonly subscriber: Client
   readonly prepareThread: () => Promise<ThreadStart>
 }
@@ -41,6 +39,10 @@ const endWithinMs = 1000
 const farewellMs = 3000
 const memoryEveryMs = 1000
 const pingEveryMs = 10_000
+/** How often the lanes' lists are compared, where they may differ. */
+const agreeEveryMs = 5000
+/** How many more threads look where one has found work on a lane that is not its own. */
+const followers = 2
 
 /**
  * A worker's main thread. It runs no user code, so that heartbeats, limits and cancellations work whatever the tasks
@@ -49,16 +51,16 @@ const pingEveryMs = 10_000
 export class Supervisor {
   readonly #options: SupervisorOptions
   readonly #crew: Crew
-  readonly #keeper: ClaimKeeper
-  readonly #membership: Membership
+  readonly #presences = new Map<number, Presence>()
+  readonly #agreement: Loop
   readonly #undertaker: Undertaker
   readonly #watchdog: Watchdog
-  readonly #recovery: readonly Service[]
   readonly #shared: SharedValues
   readonly #limits = new Map<string, ResolvedTaskOptions>()
   readonly #work = new Set<Promise<unknown>>()
   readonly #closed: { readonly promise: Promise<void>; resolve: () => void; reject: (error: Error) => void }
   readonly #startedAt = Date.now()
+  readonly #firstId = newWorkerId()
   #module: ThreadModule = { tasks: [], reducers: [] }
   #draining: Promise<void> | undefined
   #memoryTimer: NodeJS.Timeout | undefined
@@ -66,10 +68,10 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options
-    const { stores, hash, leaseMs, maxDeaths, log } = options
+    const { lanes, hash, maxDeaths, log } = options
     this.#closed = withResolvers()
     this.#closed.promise.catch(() => undefined)
-    this.#shared = new SharedValues(stores)
+    this.#shared = new SharedValues(lanes)
     this.#crew = new Crew({
       threads: options.threads,
       prepare: options.prepareThread,
@@ -80,36 +82,25 @@ export class Supervisor {
         this.#track(this.#undertaker.bury(thread, exit))
       },
       onReplaced: thread => {
-        thread.post({ type: 'registered', worker: this.id })
+        for (const [lane, { membership }] of this.#presences)
+          thread.post({ type: 'registered', worker: membership.id, lane })
       },
       log,
     })
-    this.#membership = new Membership({
-      stores,
-      leaseMs,
-      threads: options.threads,
-      info: id => this.#describe(id),
-      stats: () => this.#stats(),
-      onRegistered: worker => {
-        this.#crew.post({ type: 'registered', worker })
+    this.#agreement = new Loop(() => this.#agree(), {
+      intervalMs: agreeEveryMs,
+      onError: error => {
+        log.warn(`the lists of lanes could not be compared, which is tried again: ${(error as Error).message}`)
       },
-      log,
-    })
-    this.#keeper = new ClaimKeeper({
-      stores,
-      hash,
-      workerId: () => this.id,
-      isInUse: claim => this.#crew.threads.some(thread => thread.claims.has(claim)) || this.#undertaker.isDying(claim),
-      log,
     })
     this.#undertaker = new Undertaker({
-      stores,
+      lanes,
       hash,
       label: options.label,
       maxDeaths,
       limitsOf: task => this.#limits.get(task),
       abandon: (claim, lane) => {
-        this.#keeper.abandon(claim, lane)
+        this.#on(lane).keeper.abandon(claim)
       },
       log,
     })
@@ -123,15 +114,10 @@ export class Supervisor {
         this.#track(this.#handBack(thread, claim, window))
       },
     })
-    this.#recovery = stores.flatMap(store => [
-      new Reaper(store, { leaseMs, maxDeaths, log }),
-      new Promoter(store, { log }),
-      new Janitor(store, { log }),
-    ])
   }
 
   get id(): string {
-    return this.#membership.id
+    return this.#on(0).membership.id
   }
 
   get tasks(): readonly string[] {
@@ -144,20 +130,16 @@ export class Supervisor {
   }
 
   async start(): Promise<void> {
-    const { client, subscriber, namespace, queue, rssMb } = this.#options
+    const { lanes, subscriber, namespace, queue, rssMb } = this.#options
     this.#module = await this.#crew.start()
     for (const { name, options } of this.#module.tasks) this.#limits.set(name, options)
     subscriber.on('messageBuffer', (_channel: Buffer, bytes: Buffer) => {
       this.#hear(bytes)
     })
     await subscriber.subscribe(controlChannel(namespace, queue))
-    await this.#membership.start()
-    client.on('ready', () => {
-      this.#keeper.sweepSoon()
-    })
-    this.#keeper.start()
+    await Promise.all(lanes.numbers.map(lane => this.#on(lane).start()))
     this.#watchdog.start()
-    for (const service of this.#recovery) await service.start()
+    if (lanes.mayGrow) this.#agreement.start()
     // A subscription waits without a command under way: only a question shows that the connection is half-open.
     this.#pingTimer = setInterval(() => {
       subscriber.ping().catch(() => undefined)
@@ -195,8 +177,7 @@ export class Supervisor {
     for (const thread of this.#crew.threads) this.#track(this.#undertaker.bury(thread, undefined))
     await within(this.#settleWork(), farewellMs)
     await this.#quiet(async () => {
-      await this.#keeper.flush()
-      await this.#membership.leave([])
+      await Promise.all([...this.#presences.values()].map(presence => presence.leave()))
     })
     if (!gone) {
       throw new WorkerEndedError(
@@ -207,13 +188,13 @@ export class Supervisor {
 
   /** Stops everything that runs in the background, then the connections. */
   async #quiet(farewell: () => Promise<void> = () => Promise.resolve()): Promise<void> {
-    const { client, subscriber } = this.#options
+    const { lanes, subscriber } = this.#options
     clearInterval(this.#memoryTimer)
     clearInterval(this.#pingTimer)
-    const services = [this.#watchdog, this.#keeper, this.#membership, ...this.#recovery]
+    const services = [this.#watchdog, this.#agreement, ...this.#presences.values()]
     await within(Promise.all(services.map(service => service.stop())), farewellMs)
     await within(farewell(), farewellMs)
-    client.disconnect()
+    lanes.disconnect()
     subscriber.disconnect()
   }
 
@@ -226,11 +207,14 @@ export class Supervisor {
         from.claims.set(message.id, message.lane)
         break
       case 'abandon':
-        this.#keeper.abandon(message.id, from.claims.get(message.id) ?? 0)
+        this.#on(from.claims.get(message.id) ?? 0).keeper.abandon(message.id)
         from.claims.delete(message.id)
         break
       case 'unknown':
-        this.#membership.check(message.worker)
+        this.#on(message.lane).membership.check(message.worker)
+        break
+      case 'found':
+        this.#tellOfWork(message.lane, followers)
         break
       case 'shared':
         this.#track(this.#answerShared(message.job, message.incarnation, message.lane, from))
@@ -266,7 +250,7 @@ export class Supervisor {
     const message = decodeControl(bytes)
     switch (message?.type) {
       case 'work':
-        this.#crew.post({ type: 'work' })
+        this.#tellOfWork(message.lane, message.chunks)
         break
       case 'cancel':
         this.#watchdog.cancel(message.job, message.incarnation, message.index)
@@ -282,13 +266,59 @@ export class Supervisor {
     }
   }
 
+  // Lanes ---------------------------------------------------------------------------------------------------------------
+
+  /** What is done on one lane. */
+  #on(lane: number): Presence {
+    let presence = this.#presences.get(lane)
+    if (presence === undefined) {
+      const { lanes, hash, leaseMs, maxDeaths, threads, log } = this.#options
+      presence = new Presence({
+        store: lanes.of(lane),
+        id: this.#firstId,
+        hash,
+        leaseMs,
+        maxDeaths,
+        threads,
+        info: id => this.#describe(id),
+        stats: () => this.#stats(),
+        onRegistered: (worker, on) => {
+          this.#crew.post({ type: 'registered', worker, lane: on })
+        },
+        isInUse: claim =>
+          this.#crew.threads.some(thread => thread.claims.has(claim)) || this.#undertaker.isDying(claim),
+        log,
+      })
+      this.#presences.set(lane, presence)
+    }
+    return presence
+  }
+
+  /** Learns of lanes that others know of, and takes part there. */
+  async #agree(): Promise<void> {
+    const { lanes } = this.#options
+    if (!(await lanes.agree())) return
+    for (const lane of lanes.numbers.filter(number => !this.#presences.has(number))) this.#track(this.#on(lane).start())
+    this.#crew.post({ type: 'lanes', lanes: lanes.numbers })
+  }
+
+  /** All threads hear of it, those that have room; so many that wait on another lane are sent there. */
+  #tellOfWork(lane: number, most: number): void {
+    const { numbers } = this.#options.lanes
+    let left = numbers.length > 1 && numbers.includes(lane) ? most : 0
+    for (const thread of this.#crew.threads) {
+      const look = left > 0 && homeLane(thread.number, numbers) !== lane && thread.board.look().slot === undefined
+      if (look) left--
+      thread.post({ type: 'work', lane, look })
+    }
+  }
+
   // Threads that are relieved or ended ----------------------------------------------------------------------------------
 
   async #handBack(thread: ThreadHandle, claim: string, window: Window): Promise<void> {
-    const { stores, hash, log } = this.#options
-    const store = stores[thread.claims.get(claim) ?? 0]!
+    const { lanes, hash, log } = this.#options
     try {
-      await handBackTail(store, hash, claim, window.cursor)
+      await handBackTail(lanes.of(thread.claims.get(claim) ?? 0), hash, claim, window.cursor)
     } catch (error) {
       // The thread hands the rest back itself when its task ends.
       log.warn(`a slow chunk could not be split: ${(error as Error).message}`)

@@ -31,6 +31,8 @@ export interface TaskThreadOptions {
   readonly pending: PendingTasks
   readonly extras: JobExtrasCache
   readonly broadcasts: Broadcasts
+  /** The queue has these lanes now. */
+  readonly onLanes: (lanes: readonly number[]) => void
   readonly writeLine: (line: string) => void
   /** Handles the messages that wait, without a turn of the event loop. */
   readonly readMessages: () => void
@@ -92,10 +94,14 @@ export class TaskThread {
   receive(message: ToThread): void {
     switch (message.type) {
       case 'registered':
-        this.#options.ids.register(message.worker)
+        this.#options.ids.register(message.worker, message.lane)
+        break
+      case 'lanes':
+        this.#options.onLanes(message.lanes)
         break
       case 'work':
         this.#pending.wake()
+        if (message.look) this.#options.feed.wake(message.lane)
         break
       case 'cancel':
         this.#cancel(message.job, message.incarnation, message.index)

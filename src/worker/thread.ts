@@ -3,8 +3,8 @@ import { loadTasks } from '../code/load.ts'
 import type { TaskModule } from '../code/load.ts'
 import { TaskModuleError } from '../errors.ts'
 import { describeFailure } from '../protocol/failure.ts'
-import { openClient } from '../store/client.ts'
-import { LaneStore } from '../store/lane-store.ts'
+import { Lanes } from '../store/lanes.ts'
+import type { Client } from '../store/client.ts'
 import { Board, monotonicMs } from './board.ts'
 import { Broadcasts } from './broadcasts.ts'
 import { ClaimIds } from './claim-ids.ts'
@@ -68,45 +68,47 @@ async function loadModule(): Promise<TaskModule> {
 async function work(module: TaskModule): Promise<void> {
   const label = `${data.host}/${data.thread}`
   const board = new Board(data.board)
-  const command = openClient(data.target, { name: `millrace:thread-${data.thread}`, silenceMs: 8000 })
-  const blocking = openClient(data.target, { name: `millrace:thread-${data.thread}-wait`, silenceMs: blockMs + 4000 })
-  const lanes = Array.from({ length: data.lanes }, (_, lane) => ({
-    namespace: data.namespace,
-    queue: data.queue,
-    lane,
-  }))
-  const commands = lanes.map(lane => new LaneStore(command, lane))
-  const homeLane = data.thread % data.lanes
-  const ids = new ClaimIds(commands, send)
+  const { target, namespace, queue } = data
+  const isShared = target.kind === 'single'
+  const onOpen = (client: Client, lane: number) => {
+    client.on('error', () => undefined)
+    client.on('close', () => {
+      // A single server's connection is that of every lane.
+      ids.renew(isShared ? undefined : lane)
+      feed.renew(lane)
+    })
+  }
+  const common = { target, namespace, queue, onOpen }
+  const name = `millrace:thread-${data.thread}`
+  const lanes = new Lanes({ ...common, role: { name, silenceMs: 8000 } }, data.lanes)
+  // What is under way when a connection is lost must not be sent again: its claim may have been abandoned.
+  const waits = new Lanes({ ...common, role: { name: `${name}-wait`, silenceMs: blockMs + 4000, once: true } })
+  const ids = new ClaimIds(lanes, send)
   const writeLine = (line: string) => {
     send({ type: 'log', level: 'info', line })
   }
   const feed = new Feed({
     hash: data.hash,
-    homeLane,
+    thread: data.thread,
     board,
     ids,
-    commands,
-    blocking: commands[homeLane]!.over(blocking),
+    lanes,
+    waits,
+    onFound: lane => {
+      send({ type: 'found', lane })
+    },
     warn,
   })
-  for (const client of [command, blocking]) {
-    client.on('error', () => undefined)
-    client.on('close', () => {
-      ids.renew()
-      feed.renew()
-    })
-  }
   const settled = (tasks: number) => {
     board.countSettled(tasks)
   }
   const broadcasts = new Broadcasts({
     module,
     board,
-    commands,
+    lanes,
     thread: data.thread,
     label,
-    workerId: () => ids.worker,
+    workerId: lane => ids.workerOn(lane),
     writeLine,
   })
   const thread = new TaskThread({
@@ -115,10 +117,13 @@ async function work(module: TaskModule): Promise<void> {
     board,
     ids,
     feed,
-    committer: new Committer({ hash: data.hash, worker: label, commands, ids, warn, settled }),
+    committer: new Committer({ hash: data.hash, worker: label, lanes, ids, warn, settled }),
     pending: new PendingTasks(board, monotonicMs),
-    extras: new JobExtrasCache(commands, send),
+    extras: new JobExtrasCache(lanes, send),
     broadcasts,
+    onLanes: numbers => {
+      lanes.adopt(numbers)
+    },
     writeLine,
     readMessages: () => {
       for (;;) {
@@ -135,7 +140,7 @@ async function work(module: TaskModule): Promise<void> {
   const tasks = [...module.tasks.values()].map(({ name, options }) => ({ name, options }))
   send({ type: 'ready', tasks, reducers: [...module.reducers.keys()] })
   await thread.run()
-  command.disconnect()
-  blocking.disconnect()
+  lanes.disconnect()
+  waits.disconnect()
   send({ type: 'drained' })
 }

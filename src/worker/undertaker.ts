@@ -5,13 +5,13 @@ import type { Chunk } from '../protocol/chunk.ts'
 import { encodeEvidence } from '../protocol/evidence.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
-import type { LaneStore } from '../store/lane-store.ts'
+import type { Lanes } from '../store/lanes.ts'
 import { chargedTasks, judgeChunk } from './thread-death.ts'
 import type { Charged } from './thread-death.ts'
 import type { ThreadExit, ThreadHandle } from './thread-handle.ts'
 
 export interface UndertakerOptions {
-  readonly stores: readonly LaneStore[]
+  readonly lanes: Lanes
   readonly hash: string
   /** The process, as `host:pid`. */
   readonly label: string
@@ -45,12 +45,14 @@ export class Undertaker {
     const charged = thread.drained ? [] : chargedTasks(thread.board, verdict)
     const evidence = this.#evidence(thread, exit)
     if (!thread.drained && verdict?.kind !== 'drain') this.#options.log.warn(evidence.join('; '))
-    for (const [claim, lane] of claims) {
-      if (charged.length > 0)
-        await this.#charge(claim, lane, charged, evidence, `${this.#options.label}/${thread.number}`)
+    const worker = `${this.#options.label}/${thread.number}`
+    // Side by side: a lane whose server is away keeps those of others waiting no longer.
+    const each = claims.map(async ([claim, lane]) => {
+      if (charged.length > 0) await this.#charge(claim, lane, charged, evidence, worker)
       this.#options.abandon(claim, lane)
       this.#dying.delete(claim)
-    }
+    })
+    await Promise.all(each)
   }
 
   async #charge(
@@ -60,8 +62,8 @@ export class Undertaker {
     evidence: readonly string[],
     worker: string,
   ): Promise<void> {
-    const { stores, hash, maxDeaths, limitsOf, log } = this.#options
-    const store = stores[lane]!
+    const { lanes, hash, maxDeaths, limitsOf, log } = this.#options
+    const store = lanes.of(lane)
     const context = { maxDeaths, worker, evidence, limitsOf }
     for (let attempt = 1; attempt <= 20; attempt++) {
       try {

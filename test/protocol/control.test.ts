@@ -15,7 +15,7 @@ const broadcast: ControlMessage = {
 }
 
 const messages: readonly ControlMessage[] = [
-  { type: 'work' },
+  { type: 'work', lane: 4, chunks: 12 },
   { type: 'joined', worker: 'w1' },
   { type: 'left', worker: 'w1' },
   { type: 'cancel', job: 'job', incarnation: 'inc', index: undefined },
@@ -34,6 +34,9 @@ describe('messages to workers', () => {
   test.each([
     '',
     'other',
+    'work',
+    'work x 3',
+    'work 0 0',
     'joined',
     'cancel job',
     'cancel job inc x',
@@ -48,7 +51,7 @@ describe('messages to workers', () => {
     const bytes = fc.oneof(
       fc.uint8Array({ maxLength: 3000 }).map(array => Buffer.from(array)),
       fc
-        .tuple(fc.constantFrom('work', 'joined ', 'cancel ', 'broadcast '), fc.string())
+        .tuple(fc.constantFrom('work ', 'joined ', 'cancel ', 'broadcast '), fc.string())
         .map(([type, rest]) => Buffer.from(type + rest)),
     )
     fc.assert(

@@ -145,6 +145,6 @@ describe('staging', () => {
     await listener.subscribe(`${lane.lane.namespace}:default:control`)
     listener.on('message', (_channel: string, message: string) => heard.push(message))
     await lane.job(1)
-    await expect.poll(() => heard).toEqual(['work'])
+    await expect.poll(() => heard).toEqual(['work 0 1'])
   })
 })

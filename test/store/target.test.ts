@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis'
+import { Cluster, Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.ts'
 import { describeTarget, portableTarget, redisTarget } from '../../src/store/target.ts'
@@ -21,7 +21,52 @@ describe('redisTarget', () => {
     expect(target).toMatchObject({ options })
   })
 
-  test.each(['not a url', 'http://box', 'redis://box/three'])('refuses %j', url => {
+  test.each([
+    ['redis://one:7000,two:7001?cluster', ['one:7000', 'two:7001'], {}],
+    ['rediss://me:secret@one?cluster', ['one:6379'], { username: 'me', password: 'secret', tls: {} }],
+    ['redis://[::1]:7000,[::2]:7001/0?cluster', ['::1:7000', '::2:7001'], { db: 0 }],
+  ])('%s is a Cluster', (url, nodes, options) => {
+    const target = redisTarget(url)
+    expect(target).toMatchObject({ kind: 'cluster', options })
+    expect(target.kind === 'cluster' && target.nodes.map(({ host, port }) => `${host}:${port}`)).toEqual(nodes)
+  })
+
+  test('takes a Cluster by its nodes in every form, and by an instance that has not connected', () => {
+    const nodes = [{ host: 'one', port: 7000 }, 'redis://two:7001', 'three', 7003]
+    const instance = new Cluster(nodes, { lazyConnect: true, redisOptions: { password: 'secret' } })
+    const expected = ['one:7000', 'two:7001', 'three:6379', '127.0.0.1:7003']
+    for (const input of [{ cluster: nodes, options: { redisOptions: { password: 'secret' } } }, instance]) {
+      const target = structuredClone(portableTarget(redisTarget(input)))
+      expect(target).toMatchObject({ kind: 'cluster', options: { password: 'secret' } })
+      expect(target.kind === 'cluster' && target.nodes.map(({ host, port }) => `${host}:${port}`)).toEqual(expected)
+    }
+    expect(() => redisTarget({ cluster: nodes, options: { keyPrefix: 'app:' } })).toThrow(/keyPrefix/)
+    expect(() => redisTarget({ cluster: [] })).toThrow(UsageError)
+  })
+
+  test('takes Sentinels', () => {
+    expect(redisTarget('redis://:secret@one,two:26380/2?sentinel=main')).toEqual({
+      kind: 'single',
+      options: {
+        password: 'secret',
+        db: 2,
+        name: 'main',
+        sentinels: [
+          { host: 'one', port: 26_379 },
+          { host: 'two', port: 26_380 },
+        ],
+      },
+    })
+  })
+
+  test.each([
+    'not a url',
+    'http://box',
+    'redis://box/three',
+    'redis://one:7000,two:7001',
+    'redis://one:7000,two:x?cluster',
+    'redis://one:7000/3?cluster',
+  ])('refuses %j', url => {
     expect(() => redisTarget(url)).toThrow(UsageError)
   })
 

@@ -101,7 +101,6 @@ describe('a local worker', () => {
       target: redisTarget(redis.url),
       namespace: lab.namespace,
       queue: 'default',
-      lanes: 1,
       threads: 1,
       tasks: tasksUrl,
     }

@@ -14,8 +14,8 @@ export function doctorCommand(end: (exitCode: number) => void): Command {
       'Check Redis, workers and jobs: what is wrong, what a crash would lose now, and what to do. Exits with 1 when something is wrong.',
     )
     .action(async (flags: RedisFlags & OutputFlags) => {
-      await withQueue(flags, async (store, where) => {
-        const checks = await diagnose(store.client, [store])
+      await withQueue(flags, async (lanes, where) => {
+        const checks = await lanes.withServers(servers => diagnose(servers, lanes.all))
         if (checks.some(check => check.status === 'fail')) end(exitCodes.failed)
         const text =
           flags.json === true

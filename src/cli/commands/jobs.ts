@@ -5,6 +5,7 @@ import { explainWait } from '../../store/inspect/explain-wait.ts'
 import { readJobs } from '../../store/inspect/jobs.ts'
 import type { JobView } from '../../store/inspect/reports.ts'
 import type { LaneStore } from '../../store/lane-store.ts'
+import type { Lanes } from '../../store/lanes.ts'
 import { renderJob, renderJobs, renderQuarantine, type JobLine } from '../jobs-text.ts'
 import { wholeNumber, withJson, withRedis, type OutputFlags, type RedisFlags } from '../options.ts'
 import { readQuarantine } from '../quarantine.ts'
@@ -33,13 +34,13 @@ export function jobsCommand(): Command {
         )
       }
       if (id !== undefined) checkJobId(id)
-      await withQueue(flags, async (store, where) => {
+      await withQueue(flags, async (lanes, where) => {
         const print = (data: object, text: () => string) => {
           process.stdout.write(`${flags.json === true ? JSON.stringify(data) : text()}\n`)
         }
-        if (id === undefined) await list(store, flags.limit, where, print)
-        else if (flags.cancel === true) await cancel(store, id, print)
-        else await show(store, id, print)
+        if (id === undefined) await list(lanes, flags.limit, where, print)
+        else if (flags.cancel === true) await cancel(await lanes.find(id), id, print)
+        else await show(await lanes.find(id), id, print)
       })
     })
   return withJson(withRedis(command))
@@ -47,15 +48,24 @@ export function jobsCommand(): Command {
 
 type Print = (data: object, text: () => string) => void
 
-async function list(store: LaneStore, limit: number, where: string, print: Print): Promise<void> {
-  const [jobs, quarantine] = await Promise.all([readJobs(store, { limit }), readQuarantine(store, mostQuarantined)])
-  const lines = await Promise.all(jobs.map(job => explain(store, job)))
+async function list(lanes: Lanes, limit: number, where: string, print: Print): Promise<void> {
+  const perLane = await Promise.all(lanes.all.map(store => listLane(store, limit)))
+  const lines = perLane
+    .flatMap(lane => lane.lines)
+    .sort((a, b) => b.job.createdAtMs - a.job.createdAtMs)
+    .slice(0, limit)
+  const quarantine = perLane.flatMap(lane => lane.quarantine).sort((a, b) => b.atMs - a.atMs)
   print({ jobs: lines.map(jobData), quarantine }, () => {
     const style = styleFor(process.stdout)
-    const queue = `queue ${store.lane.queue} of ${where}`
-    const table = jobs.length === 0 ? `No jobs in ${queue}.` : renderJobs(lines, Date.now(), style)
+    const queue = `queue ${lanes.first.lane.queue} of ${where}`
+    const table = lines.length === 0 ? `No jobs in ${queue}.` : renderJobs(lines, Date.now(), style)
     return quarantine.length === 0 ? table : `${table}\n\n${renderQuarantine(quarantine, Date.now(), style)}`
   })
+}
+
+async function listLane(store: LaneStore, limit: number) {
+  const [jobs, quarantine] = await Promise.all([readJobs(store, { limit }), readQuarantine(store, mostQuarantined)])
+  return { lines: await Promise.all(jobs.map(job => explain(store, job))), quarantine }
 }
 
 async function show(store: LaneStore, id: string, print: Print): Promise<void> {

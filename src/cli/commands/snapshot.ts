@@ -15,15 +15,19 @@ export function snapshotCommand(): Command {
     .description('Have Redis write a snapshot of all its data (BGSAVE), and wait until it is on disk.')
     .option('--timeout <seconds>', 'how long to wait for it', wholeNumber(1, 86_400), 60)
     .action(async (flags: SnapshotFlags) => {
-      await withQueue(flags, async (store, where) => {
-        const report = await takeSnapshot(store.client, { timeoutMs: flags.timeout * 1000 })
+      await withQueue(flags, async (lanes, where) => {
+        const report = await lanes.withServers(servers => takeSnapshot(servers, { timeoutMs: flags.timeout * 1000 }))
         if (flags.json === true) {
           process.stdout.write(`${JSON.stringify(report)}\n`)
           return
         }
-        const size = report.bytes === undefined ? '' : ` (${formatBytes(report.bytes)})`
-        const file = report.file === '' ? 'a file that the server does not name' : report.file
-        process.stdout.write(`Snapshot of ${where} in ${formatDuration(report.durationMs)}: ${file}${size}\n`)
+        const files = report.servers.map(({ file, bytes }) => {
+          const size = bytes === undefined ? '' : ` (${formatBytes(bytes)})`
+          return `${file === '' ? 'a file that the server does not name' : file}${size}`
+        })
+        process.stdout.write(
+          `Snapshot of ${where} in ${formatDuration(report.durationMs)}: ${files.length === 1 ? files.join('') : files.map(file => `\n  ${file}`).join('')}\n`,
+        )
       })
     })
   return withJson(withRedis(command))

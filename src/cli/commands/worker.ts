@@ -3,13 +3,13 @@ import { Command } from 'commander'
 import { findTaskFile } from '../../code/task-file.ts'
 import { TaskModuleError, UsageError } from '../../errors.ts'
 import type { Log } from '../../runtime/log.ts'
-import { checkServer } from '../../store/inspect/server.ts'
+import { checkServers } from '../../store/inspect/server.ts'
 import { startWorker } from '../../worker/index.ts'
 import { startPlainWorker, type PlainWorkerOptions } from '../../worker/plain/index.ts'
 import { demoTasksUrl } from '../demo/tasks-url.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { wholeNumber, withRedis, type RedisFlags } from '../options.ts'
-import { withClient, withRedisServer, type FoundRedis } from '../redis.ts'
+import { withLanes, withRedisServer, type FoundRedis } from '../redis.ts'
 import { stoppable } from '../signals.ts'
 import { plural } from '../words.ts'
 
@@ -65,7 +65,7 @@ interface Work {
 
 async function work(file: string, { flags, plain, found, signal }: Work): Promise<number> {
   // Said at once, in full, and before anything is compiled.
-  await withClient(found, checkServer)
+  await withLanes(found, flags, lanes => lanes.withServers(servers => checkServers(servers, lanes.target.kind)))
   const worker = await (plain === undefined ? start(file, flags, found) : startPlain(file, flags, plain, found))
   say(`ready: worker ${worker.id} · ${plural(flags.threads, 'thread')} · ${worker.work} · ${found.where}`)
   await Promise.race([aborted(signal), worker.closed])

@@ -80,12 +80,20 @@ end
 `
 
 /**
- * `offer(job)`: makes the waiting chunks of a part known: hands them to threads that block on the stage, at most one
- * for each, and puts the job in its turn if any are left. Uses `partKey chunksKey readyKey stageKey waitingKey laneKey
- * malformedKey` and `time`, `chunk`, `taking`. Replies how many threads were waiting.
+ * `offer(job, isNew)`: makes the waiting chunks of a part known: hands them to threads that block on the stage, at most
+ * one for each, and puts the job in its turn if any are left. Threads that block on another lane, and those that have
+ * room beside what they run, hear of those on the control channel. Uses `partKey chunksKey readyKey stageKey waitingKey
+ * laneKey malformedKey` and `time`, `chunk`, `taking`.
  */
 export const offering = `
-local function offer(job)
+local function announce(waiters, isNew)
+  -- On a queue's only lane every idle thread blocks here and needs no message.
+  local severalLanes = string.find(redis.call('HGET', laneKey, 'lanes') or '', ',', 1, true)
+  if not severalLanes and (waiters > 0 or not isNew) then return end
+  local queue, lane = string.match(laneKey, '^{(.+):(%d+)}:lane$')
+  redis.call('PUBLISH', queue .. ':control', 'work ' .. lane .. ' ' .. redis.call('LLEN', chunksKey))
+end
+local function offer(job, isNew)
   local waiters = redis.call('ZCOUNT', waitingKey, int(clock()), '+inf')
   local wanting = math.min(waiters - redis.call('LLEN', stageKey), 256)
   if wanting > 0 then
@@ -105,8 +113,8 @@ local function offer(job)
   elseif not redis.call('ZSCORE', readyKey, job) then
     local priority = tonumber(redis.call('HGET', partKey, 'priority') or 0)
     redis.call('ZADD', readyKey, int(redis.call('HINCRBY', laneKey, 'turn', 1) - priority * 1e12), job)
+    announce(waiters, isNew)
   end
-  return waiters
 end
 `
 

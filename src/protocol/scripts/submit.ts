@@ -40,7 +40,6 @@ export const submit = defineScript({
     'skipped',
     'complete',
     'driverLeaseMs',
-    'control',
     'fieldCount',
     'sharedCount',
   ],
@@ -92,7 +91,7 @@ if ending[1] == '1' and ending[2] == '1' then
   redis.call('ZREM', drivenKey, job)
   if tonumber(ending[3] or 0) >= tonumber(to) then expireAll(ending[4]) end
 end
-if tasks > 0 and offer(job) == 0 and created then redis.call('PUBLISH', control, 'work') end
+if tasks > 0 then offer(job, created) end
 return { 'submitted', to }
 `,
 })

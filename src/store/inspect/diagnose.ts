@@ -1,9 +1,8 @@
 import type { Redis } from 'ioredis'
-import type { Client } from '../client.ts'
 import type { LaneStore } from '../lane-store.ts'
 import { redisNowMs, timed } from './census.ts'
 import { readDurability } from './durability.ts'
-import { inWords, servers } from './info.ts'
+import { addressOf, inWords } from './info.ts'
 import { readJobs } from './jobs.ts'
 import type { Check, JobView, WorkerView } from './reports.ts'
 import { evictionCure, evictionProblem, evicts, readServer, versionProblem } from './server.ts'
@@ -14,21 +13,28 @@ import { readWorkers } from './workers.ts'
 const mostJobs = 500
 
 /** What `millrace doctor` looks at: the servers first, then each lane. Only reads. Rejects when Redis can't be reached. */
-export async function diagnose(client: Client, lanes: readonly LaneStore[]): Promise<Check[]> {
+export async function diagnose(servers: readonly Redis[], lanes: readonly LaneStore[]): Promise<Check[]> {
   const checks: Check[] = []
-  for (const server of servers(client)) {
-    const facts = await readServer(server)
-    checks.push(
-      await latencyCheck(server),
-      versionCheck(facts),
-      evictionCheck(facts),
-      memoryCheck(facts),
-      await clockCheck(server),
-    )
-  }
-  checks.push(await persistenceCheck(client))
-  for (const lane of lanes) checks.push(...(await laneChecks(lane)))
+  for (const server of servers) checks.push(...of(servers, addressOf(server), await serverChecks(server)))
+  for (const lane of lanes) checks.push(...of(lanes, `lane ${lane.lane.lane}`, await laneChecks(lane)))
   return checks
+}
+
+/** Where there are several, each says which it is of. */
+function of(all: readonly unknown[], which: string, checks: readonly Check[]): readonly Check[] {
+  return all.length === 1 ? checks : checks.map(check => ({ ...check, name: `${check.name} (${which})` }))
+}
+
+async function serverChecks(server: Redis): Promise<Check[]> {
+  const facts = await readServer(server)
+  return [
+    await latencyCheck(server),
+    versionCheck(facts),
+    evictionCheck(facts),
+    memoryCheck(facts),
+    await clockCheck(server),
+    await persistenceCheck(server),
+  ]
 }
 
 async function latencyCheck(server: Redis): Promise<Check> {
@@ -101,8 +107,8 @@ async function clockCheck(server: Redis): Promise<Check> {
   }
 }
 
-async function persistenceCheck(client: Client): Promise<Check> {
-  const { summary, aof, lossWindowMs } = await readDurability(client)
+async function persistenceCheck(server: Redis): Promise<Check> {
+  const { summary, aof, lossWindowMs } = await readDurability([server])
   const safe = lossWindowMs !== undefined && aof !== 'off'
   return {
     name: 'persistence',

@@ -1,7 +1,6 @@
 import type { Redis } from 'ioredis'
-import type { Client } from '../client.ts'
 import { redisNowMs } from './census.ts'
-import { inWords, readInfo, readSetting, servers } from './info.ts'
+import { inWords, readInfo, readSetting } from './info.ts'
 import type { Info } from './info.ts'
 import type { DurabilityReport } from './reports.ts'
 
@@ -9,10 +8,10 @@ import type { DurabilityReport } from './reports.ts'
 const everysecWindowMs = 2000
 
 /** What a crash of Redis would lose right now; of a Cluster, what its worst master would. */
-export async function readDurability(client: Client): Promise<DurabilityReport> {
-  const reports = await Promise.all(servers(client).map(server => readServerDurability(server)))
+export async function readDurability(servers: readonly Redis[]): Promise<DurabilityReport> {
+  const reports = await Promise.all(servers.map(server => readServerDurability(server)))
   const [worst] = reports.sort((a, b) => (b.lossWindowMs ?? Infinity) - (a.lossWindowMs ?? Infinity))
-  if (worst === undefined) throw new Error('The Cluster client knows no master yet.')
+  if (worst === undefined) throw new Error('There is no server to ask.')
   return worst
 }
 

@@ -1,11 +1,9 @@
-import { Cluster } from 'ioredis'
 import type { Redis } from 'ioredis'
-import type { Client } from '../client.ts'
 import { replyCode } from '../reply-error.ts'
 
-/** The servers that hold keys: the one, or the masters of a Cluster. */
-export function servers(client: Client): readonly Redis[] {
-  return client instanceof Cluster ? client.nodes('master') : [client]
+/** Where a server is, for messages. */
+export function addressOf({ options: { path, host = '127.0.0.1', port = 6379 } }: Redis): string {
+  return path ?? `${host}:${port}`
 }
 
 /** Fields of INFO by their names. A server that leaves one out (a managed Redis does) is asked for it in vain. */

@@ -46,6 +46,16 @@ export interface SnapshotReport {
   /** Its size; undefined when the server runs on another machine or the file can't be read from here. */
   readonly bytes: number | undefined
   readonly durationMs: number
+  /** The server's, or one for each master of a Cluster. */
+  readonly servers: readonly ServerSnapshot[]
+}
+
+/** One server's snapshot. */
+export interface ServerSnapshot {
+  /** Its address: `host:port`, or the path of its socket. */
+  readonly server: string
+  readonly file: string
+  readonly bytes: number | undefined
 }
 
 /** What a crash of Redis would lose right now. */

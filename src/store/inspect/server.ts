@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
-import { EvictionPolicyError, RedisVersionError } from '../../errors.ts'
-import type { Client } from '../client.ts'
-import { readInfo, readSetting, servers } from './info.ts'
+import { EvictionPolicyError, RedisVersionError, UsageError } from '../../errors.ts'
+import type { RedisTarget } from '../target.ts'
+import { addressOf, readInfo, readSetting } from './info.ts'
 import type { Info } from './info.ts'
 
 /** What the server is, as far as it decides whether it can be used. */
@@ -14,6 +14,8 @@ export interface ServerFacts {
   readonly usedMemoryBytes: number
   /** '' where the server does not say. */
   readonly evictionPolicy: string
+  /** Whether it is a node of a Redis Cluster. */
+  readonly clustered: boolean
 }
 
 /**
@@ -21,17 +23,19 @@ export interface ServerFacts {
  *
  * @throws {RedisVersionError} when it is older than Redis 7.0 or Valkey 7.2.
  * @throws {EvictionPolicyError} when it deletes keys to make room.
+ * @throws {UsageError} when it is a node of a Cluster, and is used as if it were all there is.
  */
-export async function checkServer(client: Client): Promise<void> {
-  for (const server of servers(client)) {
+export async function checkServers(servers: readonly Redis[], kind: RedisTarget['kind']): Promise<void> {
+  for (const server of servers) {
     const facts = await readServer(server)
+    if (facts.clustered && kind === 'single') throw new UsageError(clusterProblem(addressOf(server)))
     if (!facts.supported) throw new RedisVersionError(versionProblem(facts))
     if (evicts(facts)) throw new EvictionPolicyError(`${evictionProblem(facts)} ${evictionCure}`)
   }
 }
 
 export async function readServer(server: Redis): Promise<ServerFacts> {
-  const info = await readInfo(server, 'server', 'memory')
+  const info = await readInfo(server, 'server', 'memory', 'cluster')
   const policy = info.text('maxmemory_policy') ?? (await readSetting(server, 'maxmemory-policy')) ?? ''
   const limit = info.number('maxmemory')
   return {
@@ -39,6 +43,7 @@ export async function readServer(server: Redis): Promise<ServerFacts> {
     maxMemoryBytes: Number.isNaN(limit) ? Number((await readSetting(server, 'maxmemory')) ?? NaN) : limit,
     usedMemoryBytes: info.number('used_memory'),
     evictionPolicy: policy,
+    clustered: info.text('cluster_enabled') === '1',
   }
 }
 
@@ -46,7 +51,10 @@ export async function readServer(server: Redis): Promise<ServerFacts> {
  * Whether the server deletes keys when it reaches its limit. One without a limit never does. A policy that only takes
  * keys with an expiry would take parked jobs and finished results, and counts.
  */
-export function evicts({ evictionPolicy, maxMemoryBytes }: ServerFacts): boolean {
+export function evicts({
+  evictionPolicy,
+  maxMemoryBytes,
+}: Pick<ServerFacts, 'evictionPolicy' | 'maxMemoryBytes'>): boolean {
   return evictionPolicy !== '' && evictionPolicy !== 'noeviction' && maxMemoryBytes !== 0
 }
 
@@ -56,6 +64,10 @@ export function evictionProblem({ evictionPolicy }: ServerFacts): string {
 
 export const evictionCure =
   'Set it to noeviction: run `redis-cli config set maxmemory-policy noeviction` and put the same into redis.conf (on a managed Redis, into its parameter group), or use another Redis for Millrace than for caching.'
+
+function clusterProblem(address: string): string {
+  return `${address} is a node of a Redis Cluster, and keeps only a part of the keys. End its URL with ?cluster, as in redis://${address}?cluster, or give { cluster: [{ host, port }] }.`
+}
 
 export function versionProblem({ product, version }: ServerFacts): string {
   return `${product} ${version} is too old: Millrace needs Redis 7.0 or Valkey 7.2 at least, whose scripts can go on when memory is full. Upgrade the server, or leave out the redis option for an embedded one.`

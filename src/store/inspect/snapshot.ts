@@ -3,10 +3,9 @@ import { isAbsolute, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { SnapshotError } from '../../errors.ts'
-import type { Client } from '../client.ts'
 import { replyCode } from '../reply-error.ts'
-import { readInfo, readSetting, servers } from './info.ts'
-import type { SnapshotReport } from './reports.ts'
+import { addressOf, readInfo, readSetting } from './info.ts'
+import type { ServerSnapshot, SnapshotReport } from './reports.ts'
 
 export interface SnapshotOptions {
   /** How long to wait for the verdict. */
@@ -18,25 +17,42 @@ const pollMs = 50
 /**
  * Has Redis write a snapshot (BGSAVE) and waits until it says that it is on disk. It holds everything that was
  * acknowledged before the call: one that was under way already is waited for, and another one made. In a Cluster every
- * master makes one, and the report names the first's file and their bytes in all.
+ * master makes one; the report has each, and names the first's file and their bytes in all.
  *
  * @throws {SnapshotError} when it failed or was not finished in time.
  */
-export async function takeSnapshot(client: Client, { timeoutMs }: SnapshotOptions): Promise<SnapshotReport> {
+export async function takeSnapshot(servers: readonly Redis[], { timeoutMs }: SnapshotOptions): Promise<SnapshotReport> {
   const started = performance.now()
   const deadline = started + timeoutMs
-  const files = await Promise.all(
-    servers(client).map(async server => {
-      await saveAndWait(server, deadline)
-      return locate(server)
-    }),
-  )
+  const verdicts = await Promise.allSettled(servers.map(server => snapshotOf(server, deadline)))
+  const files = verdicts.filter(verdict => verdict.status === 'fulfilled').map(({ value }) => value)
+  if (files.length < servers.length) throw togetherOf(servers, verdicts)
   const known = files.map(({ bytes }) => bytes)
   return {
     file: files[0]?.file ?? '',
     bytes: known.every(bytes => bytes !== undefined) ? known.reduce<number>((sum, bytes) => sum + bytes, 0) : undefined,
     durationMs: Math.round(performance.now() - started),
+    servers: files,
   }
+}
+
+/** One error for all: the snapshots of a Cluster's other masters are on disk all the same. */
+function togetherOf(servers: readonly Redis[], verdicts: readonly PromiseSettledResult<ServerSnapshot>[]): Error {
+  const failed = verdicts.flatMap((verdict, index) =>
+    verdict.status === 'rejected' ? [{ server: servers[index]!, reason: verdict.reason as Error }] : [],
+  )
+  const cause = failed[0]?.reason
+  if (servers.length === 1 && cause !== undefined) return cause
+  const each = failed.map(({ server, reason }) => `${addressOf(server)}: ${reason.message}`)
+  return new SnapshotError(
+    `${failed.length} of the Cluster's ${servers.length} masters made no snapshot, the others did. ${each.join(' ')}`,
+    { cause },
+  )
+}
+
+async function snapshotOf(server: Redis, deadline: number): Promise<ServerSnapshot> {
+  await saveAndWait(server, deadline)
+  return { server: addressOf(server), ...(await locate(server)) }
 }
 
 async function saveAndWait(server: Redis, deadline: number): Promise<void> {

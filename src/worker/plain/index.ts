@@ -3,15 +3,17 @@ import { UsageError } from '../../errors.ts'
 import { bundleTasks } from '../../code/bundle.ts'
 import { writeBundle } from '../../code/write-bundle.ts'
 import { randomName } from '../../protocol/names.ts'
-import { readPlainElement } from '../../protocol/plain.ts'
+import { keySlot } from '../../protocol/placement.ts'
+import { plainKeys, readPlainElement } from '../../protocol/plain.ts'
 import type { PlainNames } from '../../protocol/plain.ts'
 import { PlainReaper } from '../../recovery/plain-reaper.ts'
 import { jitteredBackoffMs } from '../../runtime/backoff.ts'
 import type { Log } from '../../runtime/log.ts'
 import { Loop } from '../../runtime/loop.ts'
 import { openClient } from '../../store/client.ts'
+import type { Place } from '../../store/cluster-connector.ts'
 import { redisTarget } from '../../store/target.ts'
-import type { RedisInput } from '../../store/target.ts'
+import type { RedisInput, RedisTarget } from '../../store/target.ts'
 import { PlainStore } from '../../store/plain-store.ts'
 import type { PlainOutcome } from '../../store/plain-store.ts'
 import { PlainPool } from './pool.ts'
@@ -52,6 +54,8 @@ const blockMs = 2000
 export async function startPlainWorker(options: PlainWorkerOptions): Promise<RunningPlainWorker> {
   if (options.threads < 1)
     throw new UsageError('A plain-Redis worker needs at least one thread: give --threads 1 or more.')
+  const target = redisTarget(options.redis)
+  if (target.kind === 'cluster') mustShareSlot(options)
   const bundle = await bundleTasks(options.tasks)
   const module = await writeBundle(bundle)
   const id = `${hostname()}-${process.pid}-${randomName(3)}`
@@ -67,9 +71,18 @@ export async function startPlainWorker(options: PlainWorkerOptions): Promise<Run
     await pool.stop()
     throw error
   }
-  const worker = new PlainWorker(id, pool, options)
+  const worker = new PlainWorker(id, pool, target, options)
   await worker.start()
   return worker
+}
+
+/** A script has all of its keys on one node of a Cluster. */
+function mustShareSlot(names: PlainNames): void {
+  const { list, results, errors, lane } = plainKeys(names)
+  if (new Set([list, results, errors, lane].map(keySlot)).size === 1) return
+  throw new UsageError(
+    `In a Redis Cluster the List ${JSON.stringify(list)} and the Hash ${JSON.stringify(results)} are in different slots, so that an element can't leave the one in the same step as its result enters the other. Give both a common tag in braces, such as {jobs}:queue and {jobs}:results.`,
+  )
 }
 
 class PlainWorker implements RunningPlainWorker {
@@ -92,21 +105,20 @@ class PlainWorker implements RunningPlainWorker {
   #taking: Promise<void> | undefined
   #drained: Promise<void> | undefined
 
-  constructor(id: string, pool: PlainPool, options: PlainWorkerOptions) {
+  constructor(id: string, pool: PlainPool, target: RedisTarget, options: PlainWorkerOptions) {
     this.id = id
     this.#pool = pool
     this.#options = options
     this.#leaseMs = options.leaseMs ?? 6000
     this.#maxDeaths = options.maxDeaths ?? 3
-    const target = redisTarget(options.redis)
-    const open = (name: string, silenceMs: number) => {
-      const client = openClient(target, { name: `millrace:plain-${name}`, silenceMs })
+    const open = (name: string, silenceMs: number, place: Place = { slot: keySlot(options.list) }) => {
+      const client = openClient(target, { name: `millrace:plain-${name}`, silenceMs, once: true }, place)
       client.on('error', () => undefined)
       return client
     }
     this.#store = new PlainStore(open('commands', 5000), options)
     this.#blocking = new PlainStore(open('blocking', blockMs + 3000), options)
-    this.#subscriber = options.channel === undefined ? undefined : open('channel', 15_000)
+    this.#subscriber = options.channel === undefined ? undefined : open('channel', 15_000, 'anywhere')
     const onError = (error: unknown) => {
       options.log.warn(`heartbeat failed: ${messageOf(error)}`)
     }

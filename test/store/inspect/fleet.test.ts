@@ -106,7 +106,7 @@ describe('explainWait', () => {
 
 describe('diagnose', () => {
   const statuses = async (lane: ReturnType<typeof redis.lane>) =>
-    Object.fromEntries((await diagnose(lane.client, [lane])).map(({ name, status }) => [name, status]))
+    Object.fromEntries((await diagnose([lane.client], [lane])).map(({ name, status }) => [name, status]))
 
   test('finds nothing wrong with a server and a fleet that are well', async () => {
     const lane = redis.lane()
@@ -114,7 +114,7 @@ describe('diagnose', () => {
     await lane.join('w', ['a'])
     await lane.job(1)
     // A busy machine may answer slowly, which is no fault of the server.
-    const checks = await diagnose(lane.client, [lane])
+    const checks = await diagnose([lane.client], [lane])
     const faults = checks.filter(({ name, status }) => status !== 'ok' && name !== 'reachable')
     expect(faults).toEqual([])
     expect(checks.map(({ name }) => name)).toEqual([
@@ -155,7 +155,7 @@ describe('diagnose', () => {
       quarantine: 'warn',
       malformed: 'warn',
     })
-    for (const { status, advice } of await diagnose(lane.client, [lane]))
+    for (const { status, advice } of await diagnose([lane.client], [lane]))
       expect(status === 'ok' || advice !== undefined).toBe(true)
     await lane.client.config('SET', 'maxmemory', '0', 'maxmemory-policy', 'noeviction')
   })

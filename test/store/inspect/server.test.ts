@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest'
 import { EvictionPolicyError } from '../../../src/errors.ts'
-import { checkServer, evicts, readServer } from '../../../src/store/inspect/server.ts'
+import { checkServers, evicts, readServer } from '../../../src/store/inspect/server.ts'
 import { useRedis } from '../support/lane.ts'
 
 const redis = useRedis()
 
-describe('checkServer', () => {
+describe('checkServers', () => {
   test('accepts a server that never evicts', async () => {
     const client = redis.open()
-    await checkServer(client)
+    await checkServers([client], 'single')
     await client.config('SET', 'maxmemory', '1gb')
-    await checkServer(client)
+    await checkServers([client], 'single')
   })
 
   test('refuses an evicting server with the reason and the cure, and accepts it where there is no limit', async () => {
@@ -18,12 +18,12 @@ describe('checkServer', () => {
     await client.config('SET', 'maxmemory', '1gb')
     for (const policy of ['allkeys-lru', 'volatile-ttl']) {
       await client.config('SET', 'maxmemory-policy', policy)
-      const refusal = checkServer(client)
+      const refusal = checkServers([client], 'single')
       await expect(refusal).rejects.toThrow(EvictionPolicyError)
       await expect(refusal).rejects.toThrow(new RegExp(`${policy}.*config set maxmemory-policy noeviction`))
     }
     await client.config('SET', 'maxmemory', '0')
-    await checkServer(client)
+    await checkServers([client], 'single')
     await client.config('SET', 'maxmemory-policy', 'noeviction')
   })
 
@@ -31,8 +31,8 @@ describe('checkServer', () => {
     const admin = redis.open()
     await admin.call('acl', ['setuser', 'default', '-config'])
     const client = redis.open()
-    await checkServer(client)
-    expect(await readServer(client as Parameters<typeof readServer>[0])).toMatchObject({
+    await checkServers([client], 'single')
+    expect(await readServer(client)).toMatchObject({
       evictionPolicy: 'noeviction',
       maxMemoryBytes: 0,
     })

@@ -17,7 +17,7 @@ describe('takeSnapshot', () => {
   test('resolves when the file is on disk, and says where and how large', async () => {
     const client = redis.open()
     await client.set('key', 'a value that is in the snapshot')
-    const { file, bytes, durationMs } = await takeSnapshot(client, { timeoutMs: 10_000 })
+    const { file, bytes, durationMs } = await takeSnapshot([client], { timeoutMs: 10_000 })
     expect(file).toBe(join(redis.process.dir, 'dump.rdb'))
     const content = await readFile(file)
     expect(content.length).toBe(bytes)
@@ -32,7 +32,7 @@ describe('takeSnapshot', () => {
     await client.call('bgsave')
     await client.set('late', 'written while the first was under way')
     await slowDown(client, 0)
-    const { file } = await takeSnapshot(client, { timeoutMs: 20_000 })
+    const { file } = await takeSnapshot([client], { timeoutMs: 20_000 })
     expect((await readFile(file)).includes('written while the first was under way')).toBe(true)
   })
 
@@ -42,16 +42,16 @@ describe('takeSnapshot', () => {
     const file = join(redis.process.dir, 'dump.rdb')
     await rm(file, { force: true })
     await mkdir(join(file, 'inside'), { recursive: true })
-    await expect(takeSnapshot(client, { timeoutMs: 10_000 })).rejects.toThrow(SnapshotError)
+    await expect(takeSnapshot([client], { timeoutMs: 10_000 })).rejects.toThrow(SnapshotError)
     await rm(file, { recursive: true })
-    await takeSnapshot(client, { timeoutMs: 10_000 })
+    await takeSnapshot([client], { timeoutMs: 10_000 })
   })
 
   test('rejects when it is not finished in time, and the server goes on with it', async () => {
     const client = redis.open()
     for (let i = 0; i < 20; i++) await client.set(`key${i}`, i)
     await slowDown(client, 50_000)
-    await expect(takeSnapshot(client, { timeoutMs: 100 })).rejects.toThrow(/not finished in time/)
+    await expect(takeSnapshot([client], { timeoutMs: 100 })).rejects.toThrow(/not finished in time/)
     await slowDown(client, 0)
     await until(async () => (await client.info('persistence')).includes('rdb_bgsave_in_progress:0'), {
       what: 'the snapshot ends',
@@ -61,7 +61,7 @@ describe('takeSnapshot', () => {
   test('says neither file nor size where CONFIG is forbidden', async () => {
     const client = redis.open()
     await client.call('acl', ['setuser', 'default', '-config'])
-    expect(await takeSnapshot(client, { timeoutMs: 10_000 })).toMatchObject({ file: '', bytes: undefined })
+    expect(await takeSnapshot([client], { timeoutMs: 10_000 })).toMatchObject({ file: '', bytes: undefined })
     await client.call('acl', ['setuser', 'default', '+config'])
   })
 })

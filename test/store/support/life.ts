@@ -8,6 +8,7 @@ import type { TestJob, TestLane } from './lane.ts'
  */
 export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<void> {
   const death = { worker: 'mortal', maxDeaths: 3, failure: Buffer.from('failure'), evidence: 'evidence' }
+  await scripts.agreeLanes([0])
   await scripts.join('w', ['a', 'b'])
   await scripts.heartbeat('w', { leaseMs: 60_000, threads: 2, stats: '{}' })
 
