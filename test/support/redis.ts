@@ -14,6 +14,8 @@ export interface RedisOptions {
   readonly port?: boolean
   /** Further lines of redis.conf, which win over those here: `{ save: '60 1', maxmemory: '20mb' }`. */
   readonly config?: Readonly<Record<string, string>>
+  /** Further arguments for the program, such as `--sentinel`. */
+  readonly args?: readonly string[]
   /** Where the data lie. The caller's to remove. @default a temporary folder that is removed by `stop` */
   readonly dir?: string
 }
@@ -78,7 +80,9 @@ export class RedisProcess {
     const configPath = join(this.#home, 'redis.conf')
     await writeFile(configPath, this.#config(extraConfig))
     const log = await open(this.#logPath, 'a')
-    const child = spawn(this.#program.server, [configPath], { stdio: ['ignore', log.fd, log.fd] })
+    const child = spawn(this.#program.server, [configPath, ...(this.#options.args ?? [])], {
+      stdio: ['ignore', log.fd, log.fd],
+    })
     await log.close()
     let ended: string | undefined
     const exited = new Promise<void>(resolve => {
@@ -179,7 +183,8 @@ async function findProgram(): Promise<RedisProgram> {
   throw new Error('neither redis-server nor valkey-server is on PATH; `node scripts/bootstrap.mjs` installs one')
 }
 
-function freePort(): Promise<number> {
+/** A port of 127.0.0.1 that nobody listened on a moment ago. */
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', reject)
