@@ -8,6 +8,7 @@ import { Assembler } from './assembler.ts'
 import type { Arrival, Piece } from './assembler.ts'
 import { Collector } from './collector.ts'
 import { nothingToFeed } from './feeder.ts'
+import { LostTasks } from './lost-tasks.ts'
 import type { Feeder } from './feeder.ts'
 import { cancelledElsewhere, collectorReplaced, inputsIncomplete, jobCancelled, tasksLost } from './job-errors.ts'
 import { isSound, judge } from './judge.ts'
@@ -66,6 +67,7 @@ export class DrivenJob {
   readonly submitter: Submitter
   readonly releaser: Releaser
   readonly #host: JobHost
+  readonly #search: LostTasks
   #feeder: Feeder | undefined
   #streams = false
   #consumed = false
@@ -95,6 +97,7 @@ export class DrivenJob {
     this.collector = new Collector(this, releasedBefore)
     this.submitter = new Submitter(this, record)
     this.releaser = new Releaser(this)
+    this.#search = new LostTasks(this)
     host.adopt(this)
   }
 
@@ -335,6 +338,10 @@ export class DrivenJob {
     return this.assembler.coverage
   }
 
+  get tasks(): number {
+    return this.outbox.end
+  }
+
   room(): number {
     const { bytes } = this.outbox
     if (this.part.fields.detached) return Infinity
@@ -378,6 +385,7 @@ export class DrivenJob {
   onMessage(message: ResultsMessage | JobMessage): void {
     if (message.incarnation !== this.part.incarnation) return
     this.#lastNewsAt = performance.now()
+    this.#search.calm()
     if (message.type === 'results') this.collector.onResults(message)
     else if (message.type === 'replaced') this.replaced()
     else this.fail(cancelledElsewhere(this.id))
@@ -391,7 +399,9 @@ export class DrivenJob {
 
   /** Looks for itself, unless it heard something a moment ago. */
   poll(): void {
-    if (performance.now() - this.#lastNewsAt > quietMs) this.reconcile()
+    const quietForMs = performance.now() - this.#lastNewsAt
+    if (quietForMs > quietMs) this.reconcile()
+    if (quietForMs > this.#search.afterMs) this.#searchAgain()
   }
 
   /** Compares what Redis has with what it must have, and acts on the difference. */
@@ -401,10 +411,38 @@ export class DrivenJob {
     })
   }
 
-  /** Results that must be in Redis are not. */
+  /** Results, or tasks, that must be in Redis are not. */
   lost(): void {
+    // Begun anew, it would lose with them what is still there and was submitted by somebody else.
+    if (!this.#hasInputs()) {
+      this.#search.doubted = true
+      this.#searchAgain()
+      return
+    }
     this.#mustRestart = true
     this.submitter.halt()
+  }
+
+  /** Whether everything that is not collected can be submitted anew. */
+  #hasInputs(): boolean {
+    const { outbox, assembler, part } = this
+    const sharedIsLost = part.fields.shared && part.shared === undefined
+    return assembler.coverage.gaps(0, sharedIsLost ? outbox.end : outbox.keptFrom).length === 0
+  }
+
+  #searchAgain(): void {
+    const { incarnation } = this.part
+    if (!this.submitter.created || !this.#isSteady(incarnation)) return
+    this.#search.run(this.part).then(
+      missing => {
+        if (missing.length === 0 || !this.#isSteady(incarnation)) return
+        if (this.#hasInputs()) this.lost()
+        else this.fail(tasksLost(this.id, missing))
+      },
+      () => {
+        // The connection is down again: the next poll looks again.
+      },
+    )
   }
 
   recover(): void {
@@ -431,6 +469,7 @@ export class DrivenJob {
     }
     if (stand.pace > 0) this.collector.paceNs ||= stand.pace
     this.collector.expect(stand.settled)
+    await this.store.enlist(this.id, this.part.hash, this.leased ? driverLeaseMs : 0)
   }
 
   /** Whether the job goes on in this incarnation, and nothing is being repaired. */
@@ -487,6 +526,7 @@ export class DrivenJob {
     this.assembler.forgetUnread()
     this.collector.reset()
     this.releaser.restate()
+    this.#search.calm()
     const sharedIsLost = this.part.fields.shared && this.part.shared === undefined
     const lost = this.assembler.coverage.gaps(0, sharedIsLost ? this.outbox.end : this.outbox.keptFrom)
     if (lost.length > 0) this.fail(tasksLost(this.id, lost))

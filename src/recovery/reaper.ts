@@ -4,8 +4,9 @@ import { decodeWorkerInfo } from '../protocol/records.ts'
 import type { Log } from '../runtime/log.ts'
 import { Loop } from '../runtime/loop.ts'
 import type { Service } from '../runtime/service.ts'
-import { workerInfo } from '../store/inspect/census.ts'
+import { workerRecord } from '../store/inspect/census.ts'
 import type { LaneStore } from '../store/lane-store.ts'
+import { isDamage } from '../store/mend.ts'
 import { emptyClaim } from './claim-contents.ts'
 import type { Emptied, JobShare } from './claim-contents.ts'
 import { errorText } from './error-text.ts'
@@ -73,11 +74,17 @@ export class Reaper implements Service {
     const dead = await this.#store.declareDead(this.#options.leaseMs)
     const totals = { returned: 0, quarantined: 0, buried: 0 }
     for (const worker of dead) {
-      const claims = await this.#store.claimsOf(worker)
-      const { returned, quarantined } = await this.#emptyClaims(worker, claims)
-      totals.returned += returned
-      totals.quarantined += quarantined
-      if ((await this.#store.bury(worker, claims)) === 'buried') totals.buried++
+      try {
+        const claims = await this.#store.claimsOf(worker)
+        const { returned, quarantined } = await this.#emptyClaims(worker, claims)
+        totals.returned += returned
+        totals.quarantined += quarantined
+        if ((await this.#store.bury(worker, claims)) === 'buried') totals.buried++
+      } catch (error) {
+        // What stands in the keys of one dead worker must not keep the others' work from going on.
+        if (!isDamage(error)) throw error
+        this.#options.log.warn(`The records of the dead worker ${worker} were damaged: ${errorText(error)}`)
+      }
     }
     return { dead, ...totals }
   }
@@ -137,7 +144,7 @@ export class Reaper implements Service {
 
   /** `host:pid` of a worker; its id where its record does not say. */
   async #label(worker: string): Promise<string> {
-    const info = await workerInfo(this.#store, worker)
+    const { info } = await workerRecord(this.#store, worker)
     if (info === null) return worker
     try {
       const { host, pid } = decodeWorkerInfo(info)

@@ -12,7 +12,7 @@ import { partHash } from './board.ts'
 import type { Board } from './board.ts'
 import { cancelError, endOf, timeoutError } from './chunk-run.ts'
 import type { Commit, TaskEnd } from './commit.ts'
-import { inputsOf } from './inputs.ts'
+import { inputsOf } from '../protocol/inputs.ts'
 import type { Verdict } from './thread-handle.ts'
 
 /**

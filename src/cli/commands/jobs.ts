@@ -1,5 +1,7 @@
 import { Command } from 'commander'
 import { JobNotFoundError, UsageError } from '../../errors.ts'
+import type { QuarantinedTask } from '../../protocol/evidence.ts'
+import { inputPreview } from '../../protocol/inputs.ts'
 import { checkJobId } from '../../protocol/names.ts'
 import { explainWait } from '../../store/inspect/explain-wait.ts'
 import { readJobs } from '../../store/inspect/jobs.ts'
@@ -50,7 +52,7 @@ type Print = (data: object, text: () => string) => void
 async function list(store: LaneStore, limit: number, where: string, print: Print): Promise<void> {
   const [jobs, quarantine] = await Promise.all([readJobs(store, { limit }), readQuarantine(store, mostQuarantined)])
   const lines = await Promise.all(jobs.map(job => explain(store, job)))
-  print({ jobs: lines.map(jobData), quarantine }, () => {
+  print({ jobs: lines.map(jobData), quarantine: quarantine.map(taskData) }, () => {
     const style = styleFor(process.stdout)
     const queue = `queue ${store.lane.queue} of ${where}`
     const table = jobs.length === 0 ? `No jobs in ${queue}.` : renderJobs(lines, Date.now(), style)
@@ -61,7 +63,7 @@ async function list(store: LaneStore, limit: number, where: string, print: Print
 async function show(store: LaneStore, id: string, print: Print): Promise<void> {
   const [job, quarantine] = await Promise.all([findJob(store, id), readQuarantine(store, mostQuarantined, id)])
   const line = await explain(store, job)
-  print({ ...jobData(line), quarantine }, () => {
+  print({ ...jobData(line), quarantine: quarantine.map(taskData) }, () => {
     const style = styleFor(process.stdout)
     const text = renderJob(line, Date.now(), style)
     return quarantine.length === 0 ? text : `${text}\n\n${renderQuarantine(quarantine, Date.now(), style)}`
@@ -99,4 +101,11 @@ async function explain(store: LaneStore, job: JobView): Promise<JobLine> {
 
 function jobData({ job, waitsFor }: JobLine): object {
   return { ...job, waitsFor: waitsFor ?? null }
+}
+
+function taskData({ job, index, at, worker, evidence, chunk }: QuarantinedTask): object {
+  const facts = { job, index, atMs: at, worker, evidence }
+  if (chunk === undefined) return facts
+  const { task, attempt } = chunk.header
+  return { ...facts, task, attempt, input: inputPreview(chunk.header, chunk.payload) }
 }

@@ -55,6 +55,13 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
   await scripts.peekClaim('b2')
   await scripts.retireClaim('w', 'b', hash)
   await scripts.unstage(part.job, hash)
+  await scripts.peekChunks(part.job, 0, 10)
+  await scripts.enlist(part.job, hash, driverLeaseMs)
+
+  // What something else wrote is cleared away.
+  await lane.client.zadd(lane.keys.due, 1, 'no name')
+  await scripts.expel(lane.keys.due, [Buffer.from('no name')])
+  await scripts.mend([{ key: lane.keys.lane, kind: 'lane' }])
 
   // A worker dies; what it held is a suspect, or quarantined; it is buried.
   await scripts.join('mortal', ['m'])
