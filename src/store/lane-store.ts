@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis'
 import { MalformedDataError } from '../errors.ts'
 import { encodeControl } from '../protocol/control.ts'
 import type { ControlMessage } from '../protocol/control.ts'
@@ -31,6 +32,7 @@ import { peekChunks } from '../protocol/scripts/peek-chunks.ts'
 import { peekClaim } from '../protocol/scripts/peek-claim.ts'
 import { promote } from '../protocol/scripts/promote.ts'
 import { noteQuarantine } from '../protocol/scripts/quarantine.ts'
+import { retryQuarantined } from '../protocol/scripts/retry-quarantined.ts'
 import { scanResults } from '../protocol/scripts/scan-results.ts'
 import { settle } from '../protocol/scripts/settle.ts'
 import { split } from '../protocol/scripts/split.ts'
@@ -434,6 +436,22 @@ export class LaneStore {
       keys: { quarantine: this.keys.quarantine },
       args: { task: `${job}:${index}`, evidence: Buffer.concat([Buffer.from(`${evidence}\n`), element]) },
     })
+  }
+
+  /** Puts a quarantined task back in line, if nobody has seen its failure. `collector`: who was found not to listen. */
+  retryQuarantined(part: { readonly job: string; readonly hash: string; readonly collector: string }, index: number) {
+    return this.#run(retryQuarantined, {
+      keys: { ...this.#partKeys(part.job), ...this.#codeKeys(part.hash), ...this.keys },
+      args: { job: part.job, index, collector: part.collector },
+    })
+  }
+
+  /** How many connections listen as this collector. In a Cluster every node has to be asked. */
+  async listeners(collector: string): Promise<number> {
+    const channel = `${this.#channelPrefix()}${collector}`
+    const nodes = this.client instanceof Redis ? [this.client] : this.client.nodes()
+    const counts = await Promise.all(nodes.map(node => node.call('pubsub', ['numsub', channel])))
+    return counts.reduce<number>((sum, reply) => sum + (Array.isArray(reply) ? Number(reply[1]) : 0), 0)
   }
 
   /** The header lines of what a claim holds, oldest first. */

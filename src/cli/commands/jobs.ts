@@ -9,12 +9,13 @@ import type { JobView } from '../../store/inspect/reports.ts'
 import type { LaneStore } from '../../store/lane-store.ts'
 import { renderJob, renderJobs, renderQuarantine, type JobLine } from '../jobs-text.ts'
 import { wholeNumber, withJson, withRedis, type OutputFlags, type RedisFlags } from '../options.ts'
-import { readQuarantine } from '../quarantine.ts'
+import { readQuarantine, retryQuarantined } from '../quarantine.ts'
 import { withQueue } from '../redis.ts'
 import { styleFor } from '../style.ts'
 
 interface JobsFlags extends RedisFlags, OutputFlags {
   readonly cancel?: boolean
+  readonly retry?: number
   readonly limit: number
 }
 
@@ -27,12 +28,25 @@ export function jobsCommand(): Command {
     .description('List the jobs of a queue: how far each is, what it waits for, and which tasks are in quarantine.')
     .argument('[id]', 'show this job only, with all that is known of it')
     .option('--cancel', 'cancel the job: its waiting tasks at once, its running ones within a second')
+    .option(
+      '--retry <index>',
+      'run a quarantined task of the job again, if nobody has seen its failure',
+      wholeNumber(0, 1e15 - 1),
+    )
     .option('--limit <n>', 'list at most so many, the newest ones', wholeNumber(1, 10_000), 50)
     .action(async (id: string | undefined, flags: JobsFlags) => {
       if (id === undefined && flags.cancel === true) {
         throw new UsageError(
           '--cancel needs the id of a job, since cancelling them all is rarely meant: millrace jobs ID --cancel.',
         )
+      }
+      if (id === undefined && flags.retry !== undefined) {
+        throw new UsageError(
+          '--retry needs the id of a job, since an index says which of its tasks: millrace jobs ID --retry INDEX.',
+        )
+      }
+      if (flags.cancel === true && flags.retry !== undefined) {
+        throw new UsageError('--cancel and --retry want opposite things of the job: give one of them.')
       }
       if (id !== undefined) checkJobId(id)
       await withQueue(flags, async (store, where) => {
@@ -41,6 +55,7 @@ export function jobsCommand(): Command {
         }
         if (id === undefined) await list(store, flags.limit, where, print)
         else if (flags.cancel === true) await cancel(store, id, print)
+        else if (flags.retry !== undefined) await retry(store, id, flags.retry, print)
         else await show(store, id, print)
       })
     })
@@ -78,6 +93,15 @@ async function cancel(store: LaneStore, id: string, print: Print): Promise<void>
   if (outcome !== 'dropped') throw unknownJob(id)
   await store.publishControl({ type: 'cancel', job: id, incarnation, index: undefined })
   print({ cancelled: id }, () => `Cancelled ${id}.`)
+}
+
+async function retry(store: LaneStore, id: string, index: number, print: Print): Promise<void> {
+  await retryQuarantined(store, id, index)
+  const waitsFor = await explainWait(store, { job: id })
+  print({ retried: { job: id, index }, waitsFor: waitsFor ?? null }, () => {
+    const rest = waitsFor === undefined ? '' : ` The job waits: ${waitsFor}.`
+    return `Task ${id}/${index} is in line again, with no death to its name.${rest}`
+  })
 }
 
 async function findJob(store: LaneStore, id: string): Promise<JobView> {

@@ -74,6 +74,8 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
   await scripts.bury('mortal', ['m'])
   await scripts.noteQuarantine(part.job, 1, 'evidence', chunkOf(part, { first: 1 }))
 
+  await scripts.retryQuarantined(part, 1)
+
   // Jobs that are parked and attached to, dropped, and forgotten.
   for (const id of ['parked', 'dropped', 'forgotten']) {
     const job = { ...part, job: id }
