@@ -1,5 +1,6 @@
 import { decodeChunk } from './chunk.ts'
 import type { Chunk } from './chunk.ts'
+import { inputPreview } from './inputs.ts'
 
 /** Why a task was quarantined: the first line of its entry in the quarantine, before the chunk that would run it again. */
 export interface Evidence {
@@ -14,6 +15,11 @@ export interface Evidence {
 /** One line: JSON escapes the line breaks inside. `at` comes first, where pruning looks for it. */
 export function encodeEvidence({ at, worker, evidence }: Evidence): string {
   return JSON.stringify({ at, worker, evidence })
+}
+
+/** What a person wants to know of a task that is set aside, besides how it ended. */
+export function factsOf({ header, payload }: Chunk, index = header.first): string[] {
+  return [`its input was ${inputPreview(header, payload, index)}`, `it was in attempt ${header.attempt}`]
 }
 
 /** A task in quarantine, as the Hash has it. */

@@ -8,6 +8,7 @@ import { traceClaim } from '../store/trace.ts'
 import { maxWindow } from './board.ts'
 import type { Board, Slot } from './board.ts'
 import type { ClaimId, ClaimIds } from './claim-ids.ts'
+import type { SuspectGate } from './suspect-gate.ts'
 
 /** What one claim holds: chunks of one job, run and committed together. */
 export interface Batch {
@@ -22,6 +23,8 @@ export interface Batch {
 export interface FeedOptions {
   readonly hash: string
   readonly homeLane: number
+  readonly thread: number
+  readonly suspects: SuspectGate
   readonly board: Board
   readonly ids: ClaimIds
   readonly commands: readonly LaneStore[]
@@ -35,6 +38,9 @@ export const blockMs = 2000
 const mostChunks = 64
 const mostBytes = 8 * 1024 * 1024
 const mostJobs = 16
+const suspectPauseMs = 200
+/** The same complaint is not made again for so long. */
+const complaintEveryMs = 10_000
 
 /** Where a thread gets its batches from. One call at a time. */
 export class Feed {
@@ -44,6 +50,7 @@ export class Feed {
   /** The number of the blocking connection, asked for before it blocks. */
   #blockingId: Promise<string | undefined> | undefined
   #stopped = false
+  #complaint = { line: '', atMs: -Infinity }
 
   constructor(options: FeedOptions) {
     this.#options = options
@@ -95,14 +102,21 @@ export class Feed {
       return await claim()
     } catch (error) {
       // A broken connection is mended by the client, and its commands wait until it is; Redis may refuse for a while.
-      if (!outcomeUnknown(error)) this.#options.warn(`claiming failed and is tried again: ${(error as Error).message}`)
+      if (!outcomeUnknown(error)) this.#complain(`claiming failed and is tried again: ${(error as Error).message}`)
       await sleep(100 + Math.random() * 200)
       return undefined
     }
   }
 
+  #complain(line: string): void {
+    const nowMs = performance.now()
+    if (line === this.#complaint.line && nowMs - this.#complaint.atMs < complaintEveryMs) return
+    this.#complaint = { line, atMs: nowMs }
+    this.#options.warn(line)
+  }
+
   async #claim(slot: Slot, lane: number, holding: number, waitMs: number): Promise<Batch | undefined> {
-    const { ids, board } = this.#options
+    const { ids, board, suspects, thread } = this.#options
     const claim = await ids.take(lane)
     if (claim === undefined) return undefined
     board.open(slot, claim.id)
@@ -122,11 +136,17 @@ export class Feed {
       else ids.release(claim)
       return undefined
     }
-    return this.#accept(claim, slot, elements)
+    const batch = this.#accept(claim, slot, elements)
+    if (batch === undefined || !batch.suspect || suspects.enter(thread)) return batch
+    // It came from the stage, which nobody asks. Handed back, it may find another process, or come again.
+    board.close(slot)
+    ids.abandon(claim, false)
+    await sleep(suspectPauseMs)
+    return undefined
   }
 
   async #ask(claim: ClaimId, holding: number, waitMs: number): Promise<readonly Buffer[] | 'lost'> {
-    const { commands, hash, ids } = this.#options
+    const { commands, hash, ids, suspects, thread } = this.#options
     const known = [...this.#jobs]
     for (let asked = 0; asked < 4; asked++) {
       const jobs = known[claim.lane]!
@@ -139,7 +159,8 @@ export class Feed {
         waitMs,
         mostChunks,
         mostBytes,
-        holding,
+        // A thread that holds something is given no suspect, nor is one of a process where another runs one.
+        holding: Math.max(holding, suspects.isTakenFor(thread) ? 1 : 0),
       })
       if (reply.word === 'unenrolled') {
         ids.lost(worker)

@@ -31,6 +31,8 @@ export interface TaskThreadOptions {
   readonly pending: PendingTasks
   readonly extras: JobExtrasCache
   readonly broadcasts: Broadcasts
+  /** The suspect that this thread ran is settled. */
+  readonly leaveSuspects: () => void
   readonly writeLine: (line: string) => void
   /** Handles the messages that wait, without a turn of the event loop. */
   readonly readMessages: () => void
@@ -149,6 +151,7 @@ export class TaskThread {
 
   /** The main thread has revoked it while it waited, and hands it back. */
   #drop(batch: Batch): void {
+    if (batch.suspect) this.#options.leaveSuspects()
     this.#board.close(batch.slot)
     this.#options.ids.abandon(batch.claim, false)
   }
@@ -349,7 +352,8 @@ export class TaskThread {
       pace.add(elapsedMs * 1e6, tasks)
       paceNs = pace.ns
     }
-    return this.#options.committer.send(batch, finished, paceNs)
+    const sent = this.#options.committer.send(batch, finished, paceNs)
+    return batch.suspect ? sent.then(this.#options.leaveSuspects) : sent
   }
 
   #speedOf(task: string) {

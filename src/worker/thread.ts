@@ -13,6 +13,7 @@ import { blockMs, Feed } from './feed.ts'
 import { JobExtrasCache } from './job-extras.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
 import { PendingTasks } from './pending-tasks.ts'
+import { SuspectGate } from './suspect-gate.ts'
 import { TaskThread } from './task-thread.ts'
 
 /** What a thread of a worker is started with: loads the task module, runs its `setup`, then runs tasks until it is drained. */
@@ -78,12 +79,15 @@ async function work(module: TaskModule): Promise<void> {
   const commands = lanes.map(lane => new LaneStore(command, lane))
   const homeLane = data.thread % data.lanes
   const ids = new ClaimIds(commands, send)
+  const suspects = new SuspectGate(data.suspects)
   const writeLine = (line: string) => {
     send({ type: 'log', level: 'info', line })
   }
   const feed = new Feed({
     hash: data.hash,
     homeLane,
+    thread: data.thread,
+    suspects,
     board,
     ids,
     commands,
@@ -118,6 +122,9 @@ async function work(module: TaskModule): Promise<void> {
     committer: new Committer({ hash: data.hash, worker: label, commands, ids, warn, settled }),
     pending: new PendingTasks(board, monotonicMs),
     extras: new JobExtrasCache(commands, send),
+    leaveSuspects: () => {
+      suspects.leave(data.thread)
+    },
     broadcasts,
     writeLine,
     readMessages: () => {
