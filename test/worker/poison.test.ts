@@ -63,7 +63,7 @@ describe('a task that kills its process', () => {
     // Long enough to be running whenever the process dies.
     const inputs = [
       { ms: 1200 },
-      { kill: true },
+      { kill: true, ms: 400 },
       { ms: 1200 },
       { ms: 1200 },
       ...Array.from({ length: 20 }, () => ({ ms: 1 })),
@@ -74,7 +74,7 @@ describe('a task that kills its process', () => {
     expect(failure.code).toBe('TASK_QUARANTINED')
     const evidence = failure.evidence?.join('\n') ?? ''
     expect(evidence).toMatch(
-      /its process died 3 times[^]*vanished[^]*its input was { kill: true }[^]*attempt 1[^]*MB of memory/,
+      /its process died 3 times[^]*vanished[^]*its input was { kill: true, ms: 400 }[^]*attempt 1[^]*MB of memory/,
     )
     // All others have a result, in their first attempt.
     expect(outcomes.filter((_, i) => i !== 1)).toEqual(Array.from({ length: inputs.length - 1 }, () => ({ value: 1 })))

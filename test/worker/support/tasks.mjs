@@ -104,8 +104,8 @@ export const recorded = task('recorded', ({ file, ms, x }) => {
 
 /** Ends its process when it is told to, unless `cure` is there. */
 export const kills = task('kills', async ({ ms = 0, kill = false, cure }, ctx) => {
-  if (kill && !existsSync(cure ?? '/nowhere')) process.kill(process.pid, 'SIGKILL')
   if (ms > 0) await sleep(ms)
+  if (kill && !existsSync(cure ?? '/nowhere')) process.kill(process.pid, 'SIGKILL')
   return ctx.attempt
 })
 /** Takes memory that no heap limit covers, without bound. */
