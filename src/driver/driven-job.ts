@@ -4,6 +4,7 @@ import type { PartCounters, PartRecord } from '../protocol/records.ts'
 import type { JobMessage, ResultsMessage } from '../protocol/run.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { LaneStore } from '../store/lane-store.ts'
+import { refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import { Assembler } from './assembler.ts'
 import type { Arrival, Piece } from './assembler.ts'
 import { Collector } from './collector.ts'
@@ -76,6 +77,8 @@ export class DrivenJob {
   #error: Error | undefined
   readonly #news = new Signal()
   #submittedWaiters: { resolve: () => void; reject: (error: Error) => void }[] = []
+  /** Why Redis takes no writes, workers' commits among them, as the last look found it. */
+  refusal: string | undefined
   #recovering = false
   #mustRestart = false
   #lastNewsAt = performance.now()
@@ -128,6 +131,11 @@ export class DrivenJob {
 
   get over(): boolean {
     return this.#over
+  }
+
+  /** Why Redis does not take what this driver, or the workers, have for it, in words. */
+  get waitingFor(): string | undefined {
+    return this.submitter.waitingFor ?? this.refusal
   }
 
   /** Whether the driver's lease keeps it running. */
@@ -406,9 +414,15 @@ export class DrivenJob {
 
   /** Compares what Redis has with what it must have, and acts on the difference. */
   reconcile(): void {
-    this.#reconcile().catch(() => {
-      // The connection is down again: the next poll, or the reconnect, looks again.
-    })
+    this.#reconcile().then(
+      () => {
+        this.refusal = undefined
+      },
+      (error: unknown) => {
+        // The next poll, or the reconnect when the connection is down again, looks again.
+        this.refusal = refusesWrites(error) ? refusalInWords(error) : undefined
+      },
+    )
   }
 
   /** Results, or tasks, that must be in Redis are not. */

@@ -10,8 +10,10 @@ import {
 import type { Stretch } from './coverage.ts'
 
 /** What the consumer of a cancelled job gets. `cause`: the signal's reason, where a signal did it. */
-export function jobCancelled(id: string, cause?: unknown): JobCancelledError {
-  return new JobCancelledError(`The job ${id} was cancelled.`, { cause })
+export function jobCancelled(id: string, cause?: unknown, waitingFor?: string): JobCancelledError {
+  const why = cause instanceof Error ? ` (${cause.message.replace(/\.$/, '')})` : ''
+  const where = waitingFor === undefined ? '' : ` while it waited for ${waitingFor}`
+  return new JobCancelledError(`The job ${id} was cancelled${why}${where}.`, { cause })
 }
 
 export function cancelledElsewhere(id: string): JobCancelledError {

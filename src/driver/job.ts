@@ -8,13 +8,11 @@ import { InOrder, AsTheyCome } from './iterate.ts'
 import type { Opening } from './opening.ts'
 import { readProgress } from './progress.ts'
 import type { Job, Progress, Settled } from './types.ts'
-import type { Fleet } from './fleet.ts'
 
 /** What every public job is made of. */
 export interface JobParts {
   readonly opening: Opening
   readonly submittedAt: SubmittedAt
-  readonly fleet: Fleet
 }
 
 /** The workers' reducer of a job, as long as it can be chosen: until the end of the turn of `map`. */

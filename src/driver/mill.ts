@@ -107,7 +107,7 @@ export class ConnectedMill implements Mill {
     this.#watch(opening)
     announce(id, name)
     cancelOn(signal, opening)
-    const parts = { opening, submittedAt: new SubmittedAt(entryOf('map')), fleet: this.#parts.link.fleet }
+    const parts = { opening, submittedAt: new SubmittedAt(entryOf('map')) }
     return ordered ? new OrderedJob<O>(parts, choice) : new AsTheyComeJob<O>(parts, choice)
   }
 
@@ -135,7 +135,7 @@ export class ConnectedMill implements Mill {
     const opening = new Opening(id, () => Promise.resolve(job))
     await opening.opened
     this.#watch(opening)
-    return new OrderedJob<O>({ opening, submittedAt, fleet: this.#parts.link.fleet }, { name: '', open: false })
+    return new OrderedJob<O>({ opening, submittedAt }, { name: '', open: false })
   }
 
   async workers(): Promise<WorkerView[]> {
@@ -260,7 +260,8 @@ function priorityOf({ priority = 0 }: SubmitOptions): number {
 function cancelOn(signal: AbortSignal | undefined, opening: Opening): void {
   if (signal === undefined) return
   const onAbort = () => {
-    opening.cancel(jobCancelled(opening.id, signal.reason)).catch(ignore)
+    const waitingFor = opening.job === undefined ? opening.waitingFor : opening.job.waitingFor
+    opening.cancel(jobCancelled(opening.id, signal.reason, waitingFor)).catch(ignore)
   }
   if (signal.aborted) {
     onAbort()

@@ -1,6 +1,6 @@
 import { encodeChunk } from '../protocol/chunk.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
-import { isTransient, outcomeUnknown, refusesWrites } from '../store/reply-error.ts'
+import { isTransient, outcomeUnknown, refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import type { LaneStore } from '../store/lane-store.ts'
 import { isDamage } from '../store/mend.ts'
 import { redisRefused } from './job-errors.ts'
@@ -170,9 +170,7 @@ export class Submitter {
   #refused(error: unknown): void {
     if (this.#stopped) return
     if (refusesWrites(error) || isTransient(error)) {
-      this.waitingFor = refusesWrites(error)
-        ? 'Redis to accept writes again (it is over its memory limit, or can’t save)'
-        : 'Redis to be ready'
+      this.waitingFor = refusesWrites(error) ? refusalInWords(error) : 'Redis to be ready: it is loading, or busy'
       this.#halted = true
       this.#refusals++
       this.#timer ??= setTimeout(

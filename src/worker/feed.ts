@@ -39,8 +39,6 @@ const mostChunks = 64
 const mostBytes = 8 * 1024 * 1024
 const mostJobs = 16
 const suspectPauseMs = 200
-/** The same complaint is not made again for so long. */
-const complaintEveryMs = 10_000
 
 /** Where a thread gets its batches from. One call at a time. */
 export class Feed {
@@ -50,7 +48,6 @@ export class Feed {
   /** The number of the blocking connection, asked for before it blocks. */
   #blockingId: Promise<string | undefined> | undefined
   #stopped = false
-  #complaint = { line: '', atMs: -Infinity }
 
   constructor(options: FeedOptions) {
     this.#options = options
@@ -102,17 +99,10 @@ export class Feed {
       return await claim()
     } catch (error) {
       // A broken connection is mended by the client, and its commands wait until it is; Redis may refuse for a while.
-      if (!outcomeUnknown(error)) this.#complain(`claiming failed and is tried again: ${(error as Error).message}`)
+      if (!outcomeUnknown(error)) this.#options.warn(`claiming failed and is tried again: ${(error as Error).message}`)
       await sleep(100 + Math.random() * 200)
       return undefined
     }
-  }
-
-  #complain(line: string): void {
-    const nowMs = performance.now()
-    if (line === this.#complaint.line && nowMs - this.#complaint.atMs < complaintEveryMs) return
-    this.#complaint = { line, atMs: nowMs }
-    this.#options.warn(line)
   }
 
   async #claim(slot: Slot, lane: number, holding: number, waitMs: number): Promise<Batch | undefined> {

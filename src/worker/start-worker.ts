@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { bundleTasks } from '../code/bundle.ts'
 import { writeBundle } from '../code/write-bundle.ts'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
-import { silentLog } from '../runtime/log.ts'
+import { silentLog, sparingLog } from '../runtime/log.ts'
 import type { Log } from '../runtime/log.ts'
 import { openClient, whenReady } from '../store/client.ts'
 import { LaneStore } from '../store/lane-store.ts'
@@ -72,6 +72,7 @@ export async function startWorkerOn(
   const host = `${hostname()}:${process.pid}`
   const supervisor = new Supervisor({
     ...options,
+    log: sparingLog(options.log),
     hash: bundle.hash,
     label: host,
     hostname: hostname(),

@@ -5,6 +5,8 @@ import { inputPreview } from '../../protocol/inputs.ts'
 import { checkJobId } from '../../protocol/names.ts'
 import { explainWait } from '../../store/inspect/explain-wait.ts'
 import { readJobs } from '../../store/inspect/jobs.ts'
+import { readRefusal } from '../../store/inspect/refusal.ts'
+import type { Refusal } from '../../store/inspect/refusal.ts'
 import type { JobView } from '../../store/inspect/reports.ts'
 import type { LaneStore } from '../../store/lane-store.ts'
 import { renderJob, renderJobs, renderQuarantine, type JobLine } from '../jobs-text.ts'
@@ -65,8 +67,12 @@ export function jobsCommand(): Command {
 type Print = (data: object, text: () => string) => void
 
 async function list(store: LaneStore, limit: number, where: string, print: Print): Promise<void> {
-  const [jobs, quarantine] = await Promise.all([readJobs(store, { limit }), readQuarantine(store, mostQuarantined)])
-  const lines = await Promise.all(jobs.map(job => explain(store, job)))
+  const [jobs, quarantine, refusal] = await Promise.all([
+    readJobs(store, { limit }),
+    readQuarantine(store, mostQuarantined),
+    readRefusal(store.client),
+  ])
+  const lines = await Promise.all(jobs.map(job => explain(store, job, refusal)))
   print({ jobs: lines.map(jobData), quarantine: quarantine.map(taskData) }, () => {
     const style = styleFor(process.stdout)
     const queue = `queue ${store.lane.queue} of ${where}`
@@ -77,7 +83,7 @@ async function list(store: LaneStore, limit: number, where: string, print: Print
 
 async function show(store: LaneStore, id: string, print: Print): Promise<void> {
   const [job, quarantine] = await Promise.all([findJob(store, id), readQuarantine(store, mostQuarantined, id)])
-  const line = await explain(store, job)
+  const line = await explain(store, job, await readRefusal(store.client))
   print({ ...jobData(line), quarantine: quarantine.map(taskData) }, () => {
     const style = styleFor(process.stdout)
     const text = renderJob(line, Date.now(), style)
@@ -119,8 +125,8 @@ function unknownJob(id: string): JobNotFoundError {
   )
 }
 
-async function explain(store: LaneStore, job: JobView): Promise<JobLine> {
-  return { job, waitsFor: await explainWait(store, { job: job.id }) }
+async function explain(store: LaneStore, job: JobView, refusal: Refusal | undefined): Promise<JobLine> {
+  return { job, waitsFor: await explainWait(store, { job: job.id, refusal }) }
 }
 
 function jobData({ job, waitsFor }: JobLine): object {

@@ -2,6 +2,7 @@ import { partKeys } from '../../protocol/keys.ts'
 import type { LaneStore } from '../lane-store.ts'
 import { redisNowMs, timed, waitingThreads } from './census.ts'
 import { inWords } from './info.ts'
+import type { Refusal } from './refusal.ts'
 import type { WorkerView } from './reports.ts'
 import { readWorkers } from './workers.ts'
 
@@ -9,15 +10,23 @@ import { readWorkers } from './workers.ts'
  * What a job's part waits for right now, in words that can follow "waits: "; undefined while tasks of it are running or
  * when there is nothing left to wait for.
  */
-export async function explainWait(lane: LaneStore, { job }: { readonly job: string }): Promise<string | undefined> {
+export async function explainWait(
+  lane: LaneStore,
+  { job, refusal }: { readonly job: string; readonly refusal?: Refusal | undefined },
+): Promise<string | undefined> {
   const { part, delayed } = partKeys(lane.lane, job)
-  const [[state, task, hash, complete, submitted, waiting, settled], retries, nowMs, workers] = await Promise.all([
-    lane.client.hmget(part, 'state', 'task', 'hash', 'complete', 'submitted', 'waiting', 'settled'),
-    lane.client.zrange(delayed, 0, '0', 'WITHSCORES'),
-    redisNowMs(lane),
-    readWorkers(lane),
-  ])
-  const delayedChunks = await lane.client.zcard(delayed)
+  const keys = [
+    { key: part, kind: 'part' },
+    { key: delayed, kind: 'zset' },
+  ] as const
+  const read = () =>
+    Promise.all([
+      lane.client.hmget(part, 'state', 'task', 'hash', 'complete', 'submitted', 'waiting', 'settled'),
+      lane.client.zrange(delayed, 0, '0', 'WITHSCORES'),
+      lane.client.zcard(delayed),
+    ])
+  const [[[state, task, hash, complete, submitted, waiting, settled], retries, delayedChunks], nowMs, workers] =
+    await Promise.all([lane.read(keys, read), redisNowMs(lane), readWorkers(lane)])
   return waitInWords({
     state: state ?? 'gone',
     task: task ?? '',
@@ -30,6 +39,7 @@ export async function explainWait(lane: LaneStore, { job }: { readonly job: stri
     retryInMs: timed(retries).map(({ atMs }) => atMs - nowMs)[0],
     workers,
     idleThreads: hash == null ? 0 : await waitingThreads(lane, hash),
+    refusal,
   })
 }
 
@@ -48,6 +58,8 @@ export interface WaitFacts {
   readonly workers: readonly Pick<WorkerView, 'hash' | 'tasks' | 'threads'>[]
   /** Threads with this code that wait for work. */
   readonly idleThreads: number
+  /** Why Redis refuses writes at the moment; undefined when it does not, or it was not asked. */
+  readonly refusal?: Refusal | undefined
 }
 
 export function waitInWords(facts: WaitFacts): string | undefined {
@@ -55,7 +67,9 @@ export function waitInWords(facts: WaitFacts): string | undefined {
   if (state === 'gone') return 'nothing: Redis does not know the job; it was collected, was dropped or has expired'
   if (state === 'cancelled') return 'nothing: it was cancelled'
   if (state === 'parked') return 'its driver is gone; attach to go on'
-  if (settled >= submitted) return complete ? undefined : 'its driver to submit more inputs'
+  if (settled >= submitted && complete) return undefined
+  if (facts.refusal?.isTotal === true) return facts.refusal.words
+  if (settled >= submitted) return facts.refusal?.words ?? 'its driver to submit more inputs'
   const fit = workers.filter(worker => worker.hash === hash)
   if (fit.length === 0) return noWorkerInWords(facts)
   if (submitted - waiting - delayed - settled > 0) return undefined
