@@ -1,8 +1,7 @@
-import { RedisUnreachableError } from '../errors.ts'
 import { acquireEmbeddedRedis, projectDirectory } from '../embedded/embedded-redis.ts'
 import { openClient, whenReady, type Client } from '../store/client.ts'
 import { LaneStore } from '../store/lane-store.ts'
-import { describeTarget, redisTarget } from '../store/target.ts'
+import { describeTarget, redisTarget, unreachable } from '../store/target.ts'
 import type { RedisFlags } from './options.ts'
 
 /** Somebody waits for these commands, and a Redis that is there answers in milliseconds. */
@@ -42,11 +41,7 @@ export async function withClient<T>({ redis, where }: FoundRedis, use: (client: 
   })
   try {
     if (await whenReady(client, CONNECT_TIMEOUT_MS)) return await use(client)
-    throw new RedisUnreachableError(
-      `${where.replace(/^the/, 'The')} could not be reached within ${CONNECT_TIMEOUT_MS / 1000} s. ` +
-        'Check that it runs and that the URL and password are right, or leave out --redis and REDIS_URL to use an embedded Redis.',
-      { cause: lastError },
-    )
+    throw unreachable(where.replace(/^the/, 'The'), CONNECT_TIMEOUT_MS, lastError)
   } finally {
     client.disconnect()
   }

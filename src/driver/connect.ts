@@ -3,12 +3,12 @@ import { pathToFileURL } from 'node:url'
 import { bundleTasks } from '../code/bundle.ts'
 import { isLoadingTasks } from '../code/load.ts'
 import { acquireEmbeddedRedis, projectDirectory } from '../embedded/embedded-redis.ts'
-import { RedisUnreachableError, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import type { Lane } from '../protocol/keys.ts'
 import { checkName } from '../protocol/names.ts'
 import { whenReady } from '../store/client.ts'
 import { checkServer } from '../store/inspect/server.ts'
-import { describeTarget, portableTarget, redisTarget } from '../store/target.ts'
+import { describeTarget, portableTarget, redisTarget, unreachable } from '../store/target.ts'
 import type { RedisInput, RedisTarget } from '../store/target.ts'
 import { Link } from './link.ts'
 import { LocalWorker } from './local-worker.ts'
@@ -112,11 +112,7 @@ async function findRedis(redis: RedisInput | undefined, ends: (() => Promise<voi
 async function reach(link: Link, target: RedisTarget, timeoutMs: number): Promise<void> {
   const deadline = performance.now() + timeoutMs
   if (!(await whenReady(link.client, timeoutMs)) || !(await greet(link, deadline))) {
-    const reason = link.lastError === undefined ? '' : ` (${link.lastError.message})`
-    throw new RedisUnreachableError(
-      `${describeTarget(target)} did not answer within ${timeoutMs} ms${reason}. Check that it runs and that the address and password are right, or leave out the redis option and REDIS_URL for an embedded one.`,
-      { cause: link.lastError },
-    )
+    throw unreachable(describeTarget(target), timeoutMs, link.lastError)
   }
 }
 

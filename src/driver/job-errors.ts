@@ -17,11 +17,15 @@ export function jobCancelled(id: string, cause?: unknown, waitingFor?: string): 
 }
 
 export function cancelledElsewhere(id: string): JobCancelledError {
-  return new JobCancelledError(`The job ${id} was cancelled from elsewhere.`)
+  return new JobCancelledError(
+    `The job ${id} was cancelled from elsewhere (millrace jobs ${id} --cancel does so), and what it had is gone. Submit it again if that was not meant.`,
+  )
 }
 
 export function collectorReplaced(id: string): CollectorReplacedError {
-  return new CollectorReplacedError(`Another connection has attached to the job ${id} and collects it now.`)
+  return new CollectorReplacedError(
+    `Another connection has attached to the job ${id} and collects it now, so that this one must stop: a job has one collector. Attach again to take it back.`,
+  )
 }
 
 export function idIsTaken(id: string): JobConflictError {

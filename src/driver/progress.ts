@@ -1,5 +1,5 @@
 import type { PartCounters } from '../protocol/records.ts'
-import { explainWait } from '../store/inspect/explain-wait.ts'
+import { explainWait, stagedTasks } from '../store/inspect/explain-wait.ts'
 import type { DrivenJob } from './driven-job.ts'
 import type { Opening } from './opening.ts'
 import type { Progress } from './types.ts'
@@ -20,7 +20,7 @@ export async function readProgress({ opening }: { readonly opening: Opening }): 
     done: stand.settled - stand.failed,
     failed: stand.failed,
     collected: job.handed,
-    waitingFor: job.waitingFor ?? (running > 0 ? undefined : await reason(job, stand)),
+    waitingFor: job.waitingFor ?? ((await isRunning(job, running)) ? undefined : await reason(job, stand)),
   }
 }
 
@@ -44,6 +44,11 @@ function totalOf(job: DrivenJob): number | undefined {
   const { fields } = job.part
   if (fields.kind === 'range') return fields.total
   return job.inputsComplete() ? job.outbox.end : undefined
+}
+
+/** Whether a thread has any of it: what is on the stage counts as running, and may stand there while all are busy. */
+async function isRunning(job: DrivenJob, running: number): Promise<boolean> {
+  return running > 0 && running > (await stagedTasks(job.store, job.part.hash, job.id))
 }
 
 /** Why nothing of the job runs. */

@@ -27,6 +27,12 @@ export function refusalInWords(error: unknown): string {
   return `Redis to accept writes again: ${reasons[replyCode(error) ?? ''] ?? 'it refuses them'}`
 }
 
+/** The user or password is wrong or missing, or may not do what every connection begins with: waiting changes nothing. */
+export function refusesUser(error: unknown): boolean {
+  const code = replyCode(error)
+  return code === 'WRONGPASS' || code === 'NOAUTH' || code === 'NOPERM'
+}
+
 /** Redis can't answer now but will: loading, busy with a script, electing a master. */
 export function isTransient(error: unknown): boolean {
   const code = replyCode(error)

@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { bundleTasks } from '../code/bundle.ts'
 import { writeBundle } from '../code/write-bundle.ts'
-import { RedisUnreachableError, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import { silentLog, sparingLog } from '../runtime/log.ts'
 import type { Log } from '../runtime/log.ts'
 import { openClient, whenReady } from '../store/client.ts'
 import { LaneStore } from '../store/lane-store.ts'
-import { describeTarget, portableTarget, redisTarget } from '../store/target.ts'
+import { describeTarget, portableTarget, redisTarget, unreachable } from '../store/target.ts'
 import type { RedisTarget } from '../store/target.ts'
 import { resolveWorkerOptions } from './options.ts'
 import type { ResolvedWorkerOptions, WorkerOptions } from './options.ts'
@@ -67,7 +67,12 @@ export async function startWorkerOn(
   const bundle = await bundleTasks(tasks)
   const client = openClient(target, { name: 'millrace:worker', silenceMs: 8000 })
   const subscriber = openClient(target, { name: 'millrace:worker-control', silenceMs: 8000 })
-  for (const connection of [client, subscriber]) connection.on('error', () => undefined)
+  let lastError: unknown
+  for (const connection of [client, subscriber]) {
+    connection.on('error', (error: unknown) => {
+      lastError = error
+    })
+  }
   const { namespace, queue } = options
   const host = `${hostname()}:${process.pid}`
   const supervisor = new Supervisor({
@@ -91,9 +96,7 @@ export async function startWorkerOn(
   })
   try {
     if (!(await whenReady(client, connectWithinMs))) {
-      throw new RedisUnreachableError(
-        `${describeTarget(redis)} did not answer within ${connectWithinMs / 1000} s, and a worker finds its work there. Check that it runs and that the address is right.`,
-      )
+      throw unreachable(describeTarget(redis), connectWithinMs, lastError)
     }
     await supervisor.start()
   } catch (error) {

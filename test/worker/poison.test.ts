@@ -88,9 +88,10 @@ describe('a task that kills its process', () => {
     const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
     removeWithThisProcess(folder)
     const cure = join(folder, 'cure')
-    using _worker = await keepWorker(lab, { threads: 1, leaseMs: 1000 })
+    using worker = await keepWorker(lab, { threads: 1, leaseMs: 1000 })
     const job = await lab.submit('kills', [{ ms: 1 }, { kill: true, cure }], { packs: 2 })
     await lab.outcomes(job, 60_000)
+    expect(worker.deaths).toBe(4)
     const jobs = (...args: string[]) =>
       runCli(['jobs', job.job, ...args, '--redis', redis.url, '--namespace', lab.namespace])
     const shown = await jobs()

@@ -1,3 +1,4 @@
+import { parseHeader } from '../../protocol/chunk.ts'
 import { partKeys } from '../../protocol/keys.ts'
 import type { LaneStore } from '../lane-store.ts'
 import { redisNowMs, timed, waitingThreads } from './census.ts'
@@ -38,9 +39,16 @@ export async function explainWait(
     delayed: delayedChunks,
     retryInMs: timed(retries).map(({ atMs }) => atMs - nowMs)[0],
     workers,
+    staged: hash == null ? 0 : await stagedTasks(lane, hash, job),
     idleThreads: hash == null ? 0 : await waitingThreads(lane, hash),
     refusal,
   })
+}
+
+/** How many tasks of the job stand on the stage of its code. */
+export async function stagedTasks(lane: LaneStore, hash: string, job: string): Promise<number> {
+  const headers = (await lane.peekStage(hash)).map(parseHeader)
+  return headers.reduce((sum, header) => (header?.job === job ? sum + header.count : sum), 0)
 }
 
 export interface WaitFacts {
@@ -52,6 +60,8 @@ export interface WaitFacts {
   readonly submitted: number
   readonly waiting: number
   readonly settled: number
+  /** Handed to a thread that waited for work, and not taken by any: the thread that it was for may have found other work. */
+  readonly staged?: number | undefined
   readonly delayed: number
   /** Until the next retry is due. */
   readonly retryInMs: number | undefined
@@ -63,7 +73,8 @@ export interface WaitFacts {
 }
 
 export function waitInWords(facts: WaitFacts): string | undefined {
-  const { state, complete, submitted, waiting, settled, delayed, retryInMs, workers, hash, idleThreads } = facts
+  const { state, complete, submitted, waiting, settled, staged = 0, delayed } = facts
+  const { retryInMs, workers, hash, idleThreads } = facts
   if (state === 'gone') return 'nothing: Redis does not know the job; it was collected, was dropped or has expired'
   if (state === 'cancelled') return 'nothing: it was cancelled'
   if (state === 'parked') return 'its driver is gone; attach to go on'
@@ -72,8 +83,8 @@ export function waitInWords(facts: WaitFacts): string | undefined {
   if (settled >= submitted) return facts.refusal?.words ?? 'its driver to submit more inputs'
   const fit = workers.filter(worker => worker.hash === hash)
   if (fit.length === 0) return noWorkerInWords(facts)
-  if (submitted - waiting - delayed - settled > 0) return undefined
-  if (waiting > 0) {
+  if (submitted - waiting - staged - delayed - settled > 0) return undefined
+  if (waiting + staged > 0) {
     const threads = fit.reduce((sum, worker) => sum + worker.threads, 0)
     return idleThreads > 0
       ? 'a thread to take it, which is about to'
