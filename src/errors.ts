@@ -234,6 +234,11 @@ export class TaskQuarantinedError extends TaskError {
   }
 }
 
+/** A quarantined task can't be run again: somebody has its failure already, or it is not in quarantine (any more). */
+export class RetryRefusedError extends MillraceError {
+  readonly code = 'RETRY_REFUSED'
+}
+
 /** A thread did not answer a broadcast before its deadline. */
 export class BroadcastTimeoutError extends MillraceError {
   readonly code = 'BROADCAST_TIMEOUT'

@@ -1,5 +1,6 @@
 import type { JobView } from '../store/inspect/reports.ts'
-import type { QuarantinedTask } from './quarantine.ts'
+import type { QuarantinedTask } from '../protocol/evidence.ts'
+import { inputPreview } from '../protocol/inputs.ts'
 import type { Style } from './style.ts'
 import { renderTable } from './table.ts'
 import { formatDuration, groupDigits } from './words.ts'
@@ -66,10 +67,13 @@ export function renderJob({ job, waitsFor }: JobLine, nowMs: number, style: Styl
 
 /** Quarantined tasks, each with what it did. */
 export function renderQuarantine(tasks: readonly QuarantinedTask[], nowMs: number, style: Style): string {
-  const lines = tasks.map(({ job, index, atMs, worker, evidence }) => {
-    const when = atMs === 0 ? '' : `${formatDuration(Math.max(0, nowMs - atMs))} ago, `
+  const lines = tasks.map(({ job, index, at, worker, evidence, chunk }) => {
+    const when = at === 0 ? '' : `${formatDuration(Math.max(0, nowMs - at))} ago, `
+    const called =
+      chunk === undefined ? [] : [`task ${chunk.header.task}, input ${inputPreview(chunk.header, chunk.payload)}`]
     return [
       `  ${style.bold(`${job}/${index}`)}  ${when}last on ${worker}`,
+      ...called.map(line => `    ${line}`),
       ...evidence.map(line => style.dim(`    ${line}`)),
     ].join('\n')
   })

@@ -1,14 +1,8 @@
+import { decodeQuarantined } from '../protocol/evidence.ts'
+import type { QuarantinedTask } from '../protocol/evidence.ts'
+import { JobNotFoundError, RetryRefusedError } from '../errors.ts'
 import type { LaneStore } from '../store/lane-store.ts'
-
-/** A task that was set aside because it took its thread or process down again and again. */
-export interface QuarantinedTask {
-  readonly job: string
-  readonly index: number
-  readonly atMs: number
-  /** The worker that it took down last. */
-  readonly worker: string
-  readonly evidence: readonly string[]
-}
+import type { Lanes } from '../store/lanes.ts'
 
 const page = 100
 
@@ -22,32 +16,46 @@ export async function readQuarantine(
   let cursor = '0'
   do {
     const match = job === undefined ? '*' : `${job}:*`
-    const [next, flat] = await client.hscan(keys.quarantine, cursor, 'MATCH', match, 'COUNT', page)
-    cursor = next
-    for (let at = 0; at + 1 < flat.length; at += 2) tasks.push(decodeQuarantined(flat[at] ?? '', flat[at + 1] ?? ''))
+    const [next, flat] = await client.hscanBuffer(keys.quarantine, cursor, 'MATCH', match, 'COUNT', page)
+    cursor = String(next)
+    for (let at = 0; at + 1 < flat.length; at += 2)
+      tasks.push(decodeQuarantined(String(flat[at]), flat[at + 1] ?? Buffer.alloc(0)))
   } while (cursor !== '0' && tasks.length < most)
-  return tasks.filter(task => job === undefined || task.job === job).sort((a, b) => b.atMs - a.atMs)
+  return tasks.filter(task => job === undefined || task.job === job).sort((a, b) => b.at - a.at)
 }
 
-/** An entry as it stands in the Hash: `<job>:<index>`, and a line of JSON before the chunk. What is damaged is left empty. */
-export function decodeQuarantined(name: string, entry: string): QuarantinedTask {
-  const colon = name.lastIndexOf(':')
-  const facts = parseFacts(entry.split('\n', 1)[0] ?? '')
-  const { at, worker, evidence } = facts
-  return {
-    job: name.slice(0, colon),
-    index: Number(name.slice(colon + 1)),
-    atMs: typeof at === 'number' ? at : 0,
-    worker: typeof worker === 'string' ? worker : '',
-    evidence: Array.isArray(evidence) ? evidence.filter(line => typeof line === 'string') : [],
+/**
+ * Puts a quarantined task back in line.
+ *
+ * @throws {RetryRefusedError} when it is not in quarantine, or somebody may have its failure already.
+ * @throws {JobNotFoundError} when its job is gone.
+ */
+export async function retryQuarantined(lanes: Lanes, job: string, index: number): Promise<void> {
+  const store = await lanes.find(job)
+  const name = `task ${job}/${index}`
+  const part = await store.readPart(job)
+  if (part === undefined || part.state === 'cancelled') throw jobGone(job)
+  if ((await lanes.withServers(servers => store.listeners(servers, part.collector))) > 0) {
+    throw new RetryRefusedError(
+      `The ${name} can't be retried: its driver is alive and has been told that it failed, and nobody may see two outcomes of one task. Submit its input again, or retry it once that driver has gone and before another attaches.`,
+    )
+  }
+  const outcome = await store.retryQuarantined({ ...part, job }, index)
+  if (outcome === 'gone') throw jobGone(job)
+  if (outcome === 'unknown') {
+    throw new RetryRefusedError(
+      `The ${name} is not in quarantine: it was retried already, never was there, or made room for newer ones. See what is with millrace jobs ${job}.`,
+    )
+  }
+  if (outcome === 'collected') {
+    throw new RetryRefusedError(
+      `The ${name} can't be retried: a driver has collected its failure, or attached to the job just now, and nobody may see two outcomes of one task. Submit its input again.`,
+    )
   }
 }
 
-function parseFacts(json: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(json)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
-  } catch {
-    return {}
-  }
+function jobGone(job: string): JobNotFoundError {
+  return new JobNotFoundError(
+    `The job ${job} is gone, so that nobody would collect the task's result: it was collected, cancelled, begun anew or has expired. Submit the task again.`,
+  )
 }

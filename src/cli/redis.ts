@@ -1,7 +1,7 @@
-import { RedisUnreachableError } from '../errors.ts'
 import { acquireEmbeddedRedis, projectDirectory } from '../embedded/embedded-redis.ts'
+import { RedisUnreachableError } from '../errors.ts'
 import { Lanes } from '../store/lanes.ts'
-import { describeTarget, redisTarget } from '../store/target.ts'
+import { describeTarget, redisTarget, unreachable } from '../store/target.ts'
 import type { RedisFlags } from './options.ts'
 
 /** Somebody waits for these commands, and a Redis that is there answers in milliseconds. */
@@ -53,11 +53,7 @@ export async function withLanes<T>(
   try {
     await lanes.learn(CONNECT_TIMEOUT_MS).catch((error: unknown) => {
       if (!(error instanceof RedisUnreachableError)) throw error
-      throw new RedisUnreachableError(
-        `${where.replace(/^the/, 'The')} could not be reached within ${CONNECT_TIMEOUT_MS / 1000} s. ` +
-          'Check that it runs and that the URL and password are right, or leave out --redis and REDIS_URL to use an embedded Redis.',
-        { cause: lastError },
-      )
+      throw unreachable(where.replace(/^the/, 'The'), CONNECT_TIMEOUT_MS, lastError)
     })
     return await use(lanes)
   } finally {

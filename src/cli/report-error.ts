@@ -18,7 +18,8 @@ export function reportError(
   const told = describeError(error)
   const stack = debug === true && error instanceof Error ? error.stack : undefined
   if (json === true) {
-    stream.write(`${JSON.stringify({ error: { ...told, stack } })}\n`)
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : told.cause
+    stream.write(`${JSON.stringify({ error: { ...told, cause, stack } })}\n`)
     return
   }
   const style = styleFor(stream)
@@ -38,5 +39,5 @@ export function describeError(error: unknown): ToldError {
   }
   const { code, message } = error
   const cause = error.cause instanceof Error ? error.cause.message : ''
-  return cause === '' || message.includes(cause) ? { code, message } : { code, message, cause }
+  return cause === '' || message.includes(cause.replace(/\.$/, '')) ? { code, message } : { code, message, cause }
 }

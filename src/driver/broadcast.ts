@@ -1,8 +1,7 @@
 import { BroadcastTimeoutError } from '../errors.ts'
-import { reviveFailure } from '../protocol/failure.ts'
+import { decodeAnswer } from '../protocol/answer.ts'
 import { broadcastKey } from '../protocol/keys.ts'
 import { randomName } from '../protocol/names.ts'
-import { decodeValue } from '../protocol/values.ts'
 import type { OpeningContext } from './opening.ts'
 import { findHash } from './opening.ts'
 import { Signal } from './signal.ts'
@@ -75,11 +74,5 @@ function answerOf(
       ),
     }
   }
-  const answer = decodeValue(bytes)
-  if (typeof answer === 'object' && answer !== null && 'error' in answer)
-    return { ...who, error: reviveFailure(answer.error) }
-  return {
-    ...who,
-    value: typeof answer === 'object' && answer !== null && 'value' in answer ? answer.value : undefined,
-  }
+  return { ...who, ...decodeAnswer(bytes) }
 }

@@ -10,6 +10,8 @@ export interface CollectorHost {
   readonly part: Part
   readonly store: LaneStore
   readonly assembler: Assembler
+  /** How many tasks the job has so far: there are no results of others. */
+  readonly tasks: number
   /** Whether results that come along in messages are kept in memory, or read when the consumer wants them. */
   keepsResults(): boolean
   /** Results of these tasks arrived, with or without their bytes. */
@@ -147,6 +149,8 @@ export class Collector {
       this.#host.lost()
       return
     }
+    // Redis may have gone back to less than it once said, and anybody may have said more in its name.
+    this.#settled = before.settled
     let cursor = '0'
     do {
       const page = await store.scanResults(part.job, cursor)
@@ -163,6 +167,8 @@ export class Collector {
 
   #take(run: Arrival): void {
     const { assembler } = this.#host
+    // Counted in, it would stand for one that is missing.
+    if (run.first + run.count > this.#host.tasks) return
     const keep = run.bytes !== undefined && this.#host.keepsResults() && assembler.heldBytes < mostHeldBytes
     const arrival = keep ? run : { ...run, bytes: undefined, valueBytes: run.valueBytes }
     const outcome = assembler.add(arrival)

@@ -6,7 +6,7 @@ import { acquireEmbeddedRedis, projectDirectory } from '../embedded/embedded-red
 import { RedisUnreachableError, UsageError } from '../errors.ts'
 import { checkName } from '../protocol/names.ts'
 import { checkServers } from '../store/inspect/server.ts'
-import { describeTarget, portableTarget, redisTarget } from '../store/target.ts'
+import { describeTarget, portableTarget, redisTarget, unreachable } from '../store/target.ts'
 import type { RedisInput, RedisTarget } from '../store/target.ts'
 import { Link } from './link.ts'
 import { LocalWorker } from './local-worker.ts'
@@ -112,12 +112,7 @@ async function reach(link: Link, target: RedisTarget, timeoutMs: number): Promis
   const { lanes } = link
   const reached =
     (await inTime(lanes.reach(timeoutMs), deadline)) && (await inTime(greet(link, target, deadline), deadline))
-  if (reached) return
-  const reason = link.lastError === undefined ? '' : ` (${link.lastError.message})`
-  throw new RedisUnreachableError(
-    `${describeTarget(target)} did not answer within ${timeoutMs} ms${reason}. Check that it runs and that the address and password are right, or leave out the redis option and REDIS_URL for an embedded one.`,
-    { cause: link.lastError },
-  )
+  if (!reached) throw unreachable(describeTarget(target), timeoutMs, link.lastError)
 }
 
 /** Looks at the servers before anything is written, finds the lanes and begins to listen, again if a connection breaks meanwhile. */

@@ -4,10 +4,12 @@ import type { PartCounters, PartRecord } from '../protocol/records.ts'
 import type { JobMessage, ResultsMessage } from '../protocol/run.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { LaneStore } from '../store/lane-store.ts'
+import { refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import { Assembler } from './assembler.ts'
 import type { Arrival, Piece } from './assembler.ts'
 import { Collector } from './collector.ts'
 import { nothingToFeed } from './feeder.ts'
+import { LostTasks } from './lost-tasks.ts'
 import type { Feeder } from './feeder.ts'
 import { cancelledElsewhere, collectorReplaced, inputsIncomplete, jobCancelled, tasksLost } from './job-errors.ts'
 import { isSound, judge } from './judge.ts'
@@ -67,6 +69,7 @@ export class DrivenJob {
   readonly submitter: Submitter
   readonly releaser: Releaser
   readonly #host: JobHost
+  readonly #search: LostTasks
   #feeder: Feeder | undefined
   #streams = false
   #consumed = false
@@ -75,6 +78,8 @@ export class DrivenJob {
   #error: Error | undefined
   readonly #news = new Signal()
   #submittedWaiters: { resolve: () => void; reject: (error: Error) => void }[] = []
+  /** Why Redis takes no writes, workers' commits among them, as the last look found it. */
+  refusal: string | undefined
   #recovering = false
   #mustRestart = false
   #lastNewsAt = performance.now()
@@ -96,6 +101,7 @@ export class DrivenJob {
     this.collector = new Collector(this, releasedBefore)
     this.submitter = new Submitter(this, record)
     this.releaser = new Releaser(this)
+    this.#search = new LostTasks(this)
     host.adopt(this)
   }
 
@@ -126,6 +132,11 @@ export class DrivenJob {
 
   get over(): boolean {
     return this.#over
+  }
+
+  /** Why Redis does not take what this driver, or the workers, have for it, in words. */
+  get waitingFor(): string | undefined {
+    return this.submitter.waitingFor ?? this.refusal
   }
 
   /** Whether the driver's lease keeps it running. */
@@ -336,6 +347,10 @@ export class DrivenJob {
     return this.assembler.coverage
   }
 
+  get tasks(): number {
+    return this.outbox.end
+  }
+
   room(): number {
     const { bytes } = this.outbox
     if (this.part.fields.detached) return Infinity
@@ -383,6 +398,7 @@ export class DrivenJob {
   onMessage(message: ResultsMessage | JobMessage): void {
     if (message.incarnation !== this.part.incarnation) return
     this.#lastNewsAt = performance.now()
+    this.#search.calm()
     if (message.type === 'results') this.collector.onResults(message)
     else if (message.type === 'replaced') this.replaced()
     else this.fail(cancelledElsewhere(this.id))
@@ -396,20 +412,56 @@ export class DrivenJob {
 
   /** Looks for itself, unless it heard something a moment ago. */
   poll(): void {
-    if (performance.now() - this.#lastNewsAt > quietMs) this.reconcile()
+    const quietForMs = performance.now() - this.#lastNewsAt
+    if (quietForMs > quietMs) this.reconcile()
+    if (quietForMs > this.#search.afterMs) this.#searchAgain()
   }
 
   /** Compares what Redis has with what it must have, and acts on the difference. */
   reconcile(): void {
-    this.#reconcile().catch(() => {
-      // The connection is down again: the next poll, or the reconnect, looks again.
-    })
+    this.#reconcile().then(
+      () => {
+        this.refusal = undefined
+      },
+      (error: unknown) => {
+        // The next poll, or the reconnect when the connection is down again, looks again.
+        this.refusal = refusesWrites(error) ? refusalInWords(error) : undefined
+      },
+    )
   }
 
-  /** Results that must be in Redis are not. */
+  /** Results, or tasks, that must be in Redis are not. */
   lost(): void {
+    // Begun anew, it would lose with them what is still there and was submitted by somebody else.
+    if (!this.#hasInputs()) {
+      this.#search.doubted = true
+      this.#searchAgain()
+      return
+    }
     this.#mustRestart = true
     this.submitter.halt()
+  }
+
+  /** Whether everything that is not collected can be submitted anew. */
+  #hasInputs(): boolean {
+    const { outbox, assembler, part } = this
+    const sharedIsLost = part.fields.shared && part.shared === undefined
+    return assembler.coverage.gaps(0, sharedIsLost ? outbox.end : outbox.keptFrom).length === 0
+  }
+
+  #searchAgain(): void {
+    const { incarnation } = this.part
+    if (!this.submitter.created || !this.#isSteady(incarnation)) return
+    this.#search.run(this.part).then(
+      missing => {
+        if (missing.length === 0 || !this.#isSteady(incarnation)) return
+        if (this.#hasInputs()) this.lost()
+        else this.fail(tasksLost(this.id, missing))
+      },
+      () => {
+        // The connection is down again: the next poll looks again.
+      },
+    )
   }
 
   recover(): void {
@@ -436,6 +488,7 @@ export class DrivenJob {
     }
     if (stand.pace > 0) this.collector.paceNs ||= stand.pace
     this.collector.expect(stand.settled)
+    await this.store.enlist(this.id, this.part.hash, this.leased ? driverLeaseMs : 0)
   }
 
   /** Whether the job goes on in this incarnation, and nothing is being repaired. */
@@ -492,6 +545,7 @@ export class DrivenJob {
     this.assembler.forgetUnread()
     this.collector.reset()
     this.releaser.restate()
+    this.#search.calm()
     const sharedIsLost = this.part.fields.shared && this.part.shared === undefined
     const lost = this.assembler.coverage.gaps(0, sharedIsLost ? this.outbox.end : this.outbox.keptFrom)
     if (lost.length > 0) this.fail(tasksLost(this.id, lost))

@@ -3,21 +3,29 @@ import {
   InputsIncompleteError,
   JobCancelledError,
   JobConflictError,
+  RedisRefusesWritesError,
+  MillraceError,
   TasksLostError,
 } from '../errors.ts'
 import type { Stretch } from './coverage.ts'
 
 /** What the consumer of a cancelled job gets. `cause`: the signal's reason, where a signal did it. */
-export function jobCancelled(id: string, cause?: unknown): JobCancelledError {
-  return new JobCancelledError(`The job ${id} was cancelled.`, { cause })
+export function jobCancelled(id: string, cause?: unknown, waitingFor?: string): JobCancelledError {
+  const why = cause instanceof Error ? ` (${cause.message.replace(/\.$/, '')})` : ''
+  const where = waitingFor === undefined ? '' : ` while it waited for ${waitingFor}`
+  return new JobCancelledError(`The job ${id} was cancelled${why}${where}.`, { cause })
 }
 
 export function cancelledElsewhere(id: string): JobCancelledError {
-  return new JobCancelledError(`The job ${id} was cancelled from elsewhere.`)
+  return new JobCancelledError(
+    `The job ${id} was cancelled from elsewhere (millrace jobs ${id} --cancel does so), and what it had is gone. Submit it again if that was not meant.`,
+  )
 }
 
 export function collectorReplaced(id: string): CollectorReplacedError {
-  return new CollectorReplacedError(`Another connection has attached to the job ${id} and collects it now.`)
+  return new CollectorReplacedError(
+    `Another connection has attached to the job ${id} and collects it now, so that this one must stop: a job has one collector. Attach again to take it back.`,
+  )
 }
 
 export function idIsTaken(id: string): JobConflictError {
@@ -33,8 +41,20 @@ export function inputsIncomplete(id: string, submitted: number): InputsIncomplet
 
 export function tasksLost(id: string, lost: readonly Stretch[]): TasksLostError {
   const tasks = lost.reduce((sum, [from, to]) => sum + to - from, 0)
+  const shown = lost.slice(0, 5).map(([from, to]) => (to - from === 1 ? `${from}` : `${from} to ${to - 1}`))
+  const where = `${tasks === 1 ? 'index' : 'indexes'} ${shown.join(', ')}${lost.length > 5 ? ', …' : ''}`
   return new TasksLostError(
-    `Redis has lost ${tasks} tasks of the job ${id}, whose inputs this driver does not have. Run them again.`,
+    `Redis has lost ${tasks === 1 ? 'a task' : `${tasks} tasks`} of the job ${id} (${where}), and this driver does not have ${tasks === 1 ? 'its input' : 'their inputs'}, because another one submitted them or they were let go. Run them again, as a new job with these inputs; the error's \`lost\` lists them all.`,
     { lost },
+  )
+}
+
+/** Redis answered a call with an error that will not go away by itself: permissions, or keys that are damaged again and again. */
+export function redisRefused(error: unknown): Error {
+  if (error instanceof MillraceError) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  return new RedisRefusesWritesError(
+    `Redis refused a command that Millrace can't do without (${reason.replace(/\.$/, '')}). Allow its user all commands and keys of the namespace, and see that nothing else writes there.`,
+    { cause: error },
   )
 }

@@ -67,7 +67,7 @@ abstract class BaseJob<O> {
   /** The job for its one consumer. */
   protected consume(how: string): Promise<DrivenJob> {
     if (this.#consumed) {
-      const message = `The results of the job ${this.id} are already being used, so that ${how} can't have them too: a job has one consumer.`
+      const message = `The results of the job ${this.id} are already being used, so that ${how} can't have them too: a job has one consumer. Keep what the first one gives, or map the inputs again.`
       return Promise.reject(new JobAlreadyConsumedError(message))
     }
     this.#consumed = true

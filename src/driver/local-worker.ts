@@ -9,6 +9,11 @@ import { jitteredBackoffMs } from '../runtime/backoff.ts'
 
 /** Starts that may fail one after the other before the worker is given up. */
 const mostFailures = 4
+/**
+ * How often in a row it may end soon after it came up. A task that takes its process down is set aside after a few
+ * deaths, which take a lease each to be noticed; so this is for a module that ends its process whatever it runs.
+ */
+const mostEarlyEnds = 24
 /** A worker that came up for so long was fine: what ends it then is counted anew. */
 const soundMs = 30_000
 /** A worker that says nothing for so long after its start hangs. Compiling and loading a large module takes seconds. */
@@ -32,6 +37,7 @@ export class LocalWorker {
   #child: ChildProcess | undefined
   #stopping = false
   #failures = 0
+  #attempts = 0
   #timer: NodeJS.Timeout | undefined
   #everReady = false
 
@@ -62,7 +68,7 @@ export class LocalWorker {
   }
 
   #launchLater(onReady: () => void, onGivenUp: (error: Error) => void): void {
-    const delayMs = jitteredBackoffMs(this.#failures, { firstMs: 200, mostMs: 5000 })
+    const delayMs = jitteredBackoffMs(Math.ceil(this.#failures), { firstMs: 200, mostMs: 5000 })
     this.#timer = setTimeout(() => {
       this.#launch(onReady, onGivenUp)
     }, delayMs)
@@ -71,8 +77,10 @@ export class LocalWorker {
   #launch(onReady: () => void, onGivenUp: (error: Error) => void): void {
     const child = forkEntry()
     this.#child = child
+    this.#attempts++
     const startedAt = performance.now()
     let failure: Failure | undefined
+    let cameUp = false
     const hanging = setTimeout(() => {
       failure ??= { code: undefined, message: `it was not ready within ${startWithinMs / 1000} s` }
       child.kill('SIGKILL')
@@ -84,6 +92,7 @@ export class LocalWorker {
       }
       clearTimeout(hanging)
       this.#everReady = true
+      cameUp = true
       onReady()
     })
     child.once('error', error => {
@@ -97,10 +106,10 @@ export class LocalWorker {
         message: signal === null ? `it exited with code ${code}` : `it was ended by ${signal}`,
       }
       if (performance.now() - startedAt > soundMs) this.#failures = 0
-      this.#failures++
+      this.#failures += cameUp ? mostFailures / mostEarlyEnds : 1
       // What the module is will not change by itself; and a first start is not to be waited for in vain.
-      const final = this.#failures >= mostFailures || (failure.code !== undefined && !this.#everReady)
-      if (final) onGivenUp(startError(failure, this.#failures))
+      const final = this.#failures > mostFailures - 1e-9 || (failure.code !== undefined && !this.#everReady)
+      if (final) onGivenUp(startError(failure, this.#attempts))
       else this.#launchLater(onReady, this.#everReady ? this.#onGivenUp : onGivenUp)
     })
     child.send({ type: 'start', ...this.#start } satisfies StartLocalWorker, error => {

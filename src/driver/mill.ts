@@ -234,7 +234,9 @@ function ignore(): void {
 }
 
 function closed(): ConnectionClosedError {
-  return new ConnectionClosedError('The connection is closed: call connect() for another.')
+  return new ConnectionClosedError(
+    'The connection is closed, so that nothing can be submitted or read through it: call connect() for another.',
+  )
 }
 
 function nameOf(task: unknown): string {
@@ -249,19 +251,22 @@ function checkInputs<I>(inputs: Inputs<I>): Inputs<I> {
   if (typeof given === 'object' && given !== null && (Symbol.iterator in given || Symbol.asyncIterator in given))
     return inputs
   throw new UsageError(
-    `The inputs of map() must be an array, an iterable, an async iterable or a range, not ${given === null ? 'null' : typeof given === 'string' ? 'a string' : `of type ${typeof given}`}.`,
+    `The inputs of map() can't be ${given === null ? 'null' : typeof given === 'string' ? 'a string, whose letters are rarely meant' : `of type ${typeof given}`}: give an array, an iterable, an async iterable or a range.`,
   )
 }
 
 function priorityOf({ priority = 0 }: SubmitOptions): number {
   if (Number.isInteger(priority) && Math.abs(priority) <= 1000) return priority
-  throw new UsageError(`The priority can't be ${priority}: give a whole number from -1000 to 1000.`)
+  throw new UsageError(
+    `The priority can't be ${String(priority)}, since jobs are ordered by whole steps: give a whole number from -1000 to 1000.`,
+  )
 }
 
 function cancelOn(signal: AbortSignal | undefined, opening: Opening): void {
   if (signal === undefined) return
   const onAbort = () => {
-    opening.cancel(jobCancelled(opening.id, signal.reason)).catch(ignore)
+    const waitingFor = opening.job === undefined ? opening.waitingFor : opening.job.waitingFor
+    opening.cancel(jobCancelled(opening.id, signal.reason, waitingFor)).catch(ignore)
   }
   if (signal.aborted) {
     onAbort()

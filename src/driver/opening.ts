@@ -224,6 +224,6 @@ function drive(
 
 function notFound(id: string): JobNotFoundError {
   return new JobNotFoundError(
-    `There is no job with the id ${id} in this queue: it never was, was cancelled, has been collected, or has expired.`,
+    `There is no job with the id ${id} in this queue: it never was, was cancelled, has been collected, or has expired. See what there is with millrace jobs, or submit it again.`,
   )
 }

@@ -1,8 +1,9 @@
 import type { PartCounters } from '../protocol/records.ts'
+import { explainWait, stagedTasks } from '../store/inspect/explain-wait.ts'
 import type { DrivenJob } from './driven-job.ts'
 import type { Link } from './link.ts'
 import type { Opening } from './opening.ts'
-import type { Progress, WorkerView } from './types.ts'
+import type { Progress } from './types.ts'
 
 /** How far a job is, from its record, and what it waits for. */
 export async function readProgress({
@@ -27,8 +28,8 @@ export async function readProgress({
     failed: stand.failed,
     collected: job.handed,
     waitingFor:
-      job.submitter.waitingFor ??
-      (running > 0 ? undefined : reason(job, stand, await link.ask(() => link.fleet.read()))),
+      job.waitingFor ??
+      (await link.ask(async () => ((await isRunning(job, running)) ? undefined : reason(job, stand)))),
   }
 }
 
@@ -37,7 +38,7 @@ const nothing = { total: undefined, submitted: 0, waiting: 0, running: 0, delaye
 /** Before the first submit, and after the end: Redis knows nothing of the job. */
 function ofTheDriver(job: DrivenJob): Progress {
   const arrived = job.assembler.arrived
-  const waitingFor = job.over ? undefined : (job.submitter.waitingFor ?? 'its first inputs')
+  const waitingFor = job.over ? undefined : (job.waitingFor ?? 'its first inputs')
   return {
     ...nothing,
     total: totalOf(job),
@@ -54,17 +55,15 @@ function totalOf(job: DrivenJob): number | undefined {
   return job.inputsComplete() ? job.outbox.end : undefined
 }
 
+/** Whether a thread has any of it: what is on the stage counts as running, and may stand there while all are busy. */
+async function isRunning(job: DrivenJob, running: number): Promise<boolean> {
+  return running > 0 && running > (await stagedTasks(job.store, job.part.hash, job.id))
+}
+
 /** Why nothing of the job runs. */
-function reason(job: DrivenJob, stand: PartCounters, workers: readonly WorkerView[]): string | undefined {
-  const { task, hash } = job.part.fields
-  if (stand.complete && stand.settled >= stand.submitted) return undefined
+async function reason(job: DrivenJob, stand: PartCounters): Promise<string | undefined> {
   if (stand.state === 'parked') return 'its driver, which was silent for too long and attaches to it again'
-  if (!workers.some(worker => worker.hash === hash)) {
-    const others = workers.length > 0 ? `; the ${workers.length} that live have other code` : ''
-    return `a worker with the code ${hash} of the task ${JSON.stringify(task)}${others}`
-  }
-  if (stand.waiting > 0) return 'a free thread: all are busy with other jobs'
-  if (stand.delayed > 0) return 'the delay before a retry'
-  if (job.room() <= 0) return 'its consumer, which has not taken the results that are there'
-  return 'more inputs'
+  if (stand.settled < stand.submitted) return explainWait(job.store, { job: job.id })
+  if (stand.complete) return undefined
+  return job.room() <= 0 ? 'its consumer, which has not taken the results that are there' : 'more inputs'
 }

@@ -1,6 +1,8 @@
-import { outcomeUnknown, isTransient } from '../store/reply-error.ts'
+import { outcomeUnknown, isTransient, refusesWrites } from '../store/reply-error.ts'
 import type { LaneStore } from '../store/lane-store.ts'
+import { isDamage } from '../store/mend.ts'
 import type { Arrival } from './assembler.ts'
+import { redisRefused } from './job-errors.ts'
 import type { Part } from './part.ts'
 
 /** What a releaser tells the job. */
@@ -17,6 +19,8 @@ const mostRuns = 500
 const mostBytes = 4 * 1024 * 1024
 const delayMs = 5
 const retryMs = 500
+/** Calls that stumble over damaged keys, one after the other: what damages them does not stop. */
+const mostDamages = 20
 /** Encoding the accumulator may take this share of the time: a large one is stored less often. */
 const encodingShare = 0.1
 
@@ -31,6 +35,7 @@ export class Releaser {
   #flushing: Promise<void> | undefined
   #stopped = false
   #notBefore = 0
+  #damages = 0
   /** What a reduction has up to the cursor, encoded. May throw for what can't travel. */
   accumulator: (() => Buffer) | undefined
 
@@ -99,11 +104,13 @@ export class Releaser {
       const accumulator = this.#encode()
       if (this.#stopped) return
       const word = await store.release(part, { runs, cursor: this.#cursor, accumulator })
+      this.#damages = 0
       if (word !== 'released' && !this.#isStopped()) this.#again([], word)
     } catch (error) {
       if (this.#stopped) return
-      if (outcomeUnknown(error) || isTransient(error)) this.#again(runs)
-      else this.#host.abort(error)
+      if (outcomeUnknown(error) || isTransient(error) || refusesWrites(error)) this.#again(runs)
+      else if (isDamage(error) && this.#damages++ < mostDamages) this.#again(runs, 'gone')
+      else this.#host.abort(redisRefused(error))
     } finally {
       this.#flushing = undefined
     }

@@ -1,7 +1,9 @@
 import { encodeChunk } from '../protocol/chunk.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
-import { isTransient, outcomeUnknown, refusesWrites } from '../store/reply-error.ts'
+import { isTransient, outcomeUnknown, refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import type { LaneStore } from '../store/lane-store.ts'
+import { isDamage } from '../store/mend.ts'
+import { redisRefused } from './job-errors.ts'
 import type { Batch, Outbox } from './outbox.ts'
 import type { Coverage } from './coverage.ts'
 import { driverLeaseMs } from './part.ts'
@@ -25,6 +27,8 @@ export interface SubmitterHost {
 
 /** Calls under way at once: enough to hide the way there and back. */
 const mostInFlight = 4
+/** Calls that stumble over damaged keys, one after the other: what damages them does not stop. */
+const mostDamages = 20
 const batchLimits = { chunks: 64, bytes: 1024 * 1024 }
 
 /**
@@ -166,9 +170,7 @@ export class Submitter {
   #refused(error: unknown): void {
     if (this.#stopped) return
     if (refusesWrites(error) || isTransient(error)) {
-      this.waitingFor = refusesWrites(error)
-        ? 'Redis to accept writes again (it is over its memory limit, or can’t save)'
-        : 'Redis to be ready'
+      this.waitingFor = refusesWrites(error) ? refusalInWords(error) : 'Redis to be ready: it is loading, or busy'
       this.#halted = true
       this.#refusals++
       this.#timer ??= setTimeout(
@@ -180,8 +182,12 @@ export class Submitter {
       )
     } else if (outcomeUnknown(error)) {
       this.#halted = true
+    } else if (isDamage(error) && this.#refusals < mostDamages) {
+      // The store has cleared it away; how far the call came is found out like after a lost reply.
+      this.#refusals++
+      this.#halted = true
     } else {
-      this.#host.abort(error)
+      this.#host.abort(redisRefused(error))
     }
   }
 }

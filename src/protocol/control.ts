@@ -41,8 +41,9 @@ export function encodeControl(message: ControlMessage): Buffer {
 
 /** The message, or undefined for bytes that are none: the channel is open to anybody, so they are ignored. */
 export function decodeControl(bytes: Buffer): ControlMessage | undefined {
-  const end = bytes.subarray(0, 2048).indexOf(0x0a)
-  const words = bytes.toString('utf8', 0, end < 0 ? Math.min(bytes.length, 2048) : end).split(' ')
+  const end = bytes.subarray(0, lineLimitBytes).indexOf(0x0a)
+  if (end < 0 && bytes.length > lineLimitBytes) return undefined
+  const words = bytes.toString('utf8', 0, end < 0 ? bytes.length : end).split(' ')
   const [type, first = '', second = '', third = ''] = words
   switch (type) {
     case 'work': {
@@ -52,19 +53,24 @@ export function decodeControl(bytes: Buffer): ControlMessage | undefined {
     case 'joined':
     case 'left':
       return first === '' ? undefined : { type, worker: first }
-    case 'cancel': {
-      const index = third === '*' ? undefined : Number(third)
-      if (second === '' || Number.isNaN(index)) return undefined
-      return { type, job: first, incarnation: second, index }
-    }
+    case 'cancel':
+      if (second === '' || !/^(\*|\d{1,15})$/.test(third)) return undefined
+      return { type, job: first, incarnation: second, index: third === '*' ? undefined : Number(third) }
     case 'broadcast': {
-      const [, id = '', hash = '', lane, deadlineMs, replyChannel = '', ...name] = words
-      const message = { lane: Number(lane), deadlineMs: Number(deadlineMs), task: name.join(' ') }
-      if (end < 0 || message.task === '' || !Number.isInteger(message.lane) || !(message.deadlineMs > 0))
+      const [, id = '', hash = '', lane = '', deadlineMs = '', replyChannel = '', ...name] = words
+      const task = name.join(' ')
+      if (end < 0 || task === '' || !/^\d{1,9}$/.test(lane) || !(isWhole(deadlineMs) && Number(deadlineMs) > 0))
         return undefined
-      return { type, id, hash, replyChannel, ...message, input: bytes.subarray(end + 1) }
+      const numbers = { lane: Number(lane), deadlineMs: Number(deadlineMs) }
+      return { type, id, hash, replyChannel, ...numbers, task, input: bytes.subarray(end + 1) }
     }
     default:
       return undefined
   }
+}
+
+const lineLimitBytes = 2048
+
+function isWhole(word: string): boolean {
+  return /^\d{1,15}$/.test(word)
 }

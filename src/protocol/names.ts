@@ -10,9 +10,10 @@ const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/
 
 /** @throws {UsageError} unless the id can stand in a key and in a chunk's header. */
 export function checkJobId(id: string): string {
-  if (!idPattern.test(id)) {
+  // With such an end one job's record would have the name of another's List or Hash.
+  if (!idPattern.test(id) || /:(chunks|results|delayed|shared)$/.test(id)) {
     throw new UsageError(
-      `The job id ${JSON.stringify(id.slice(0, 60))} can't be used: ids are 1 to 128 letters, digits, dots, dashes, underscores and colons, and begin with a letter or digit.`,
+      `The job id ${JSON.stringify(id.slice(0, 60))} can't be used, because it is part of key names: give 1 to 128 letters, digits, dots, dashes, underscores and colons, beginning with a letter or digit and not ending in :chunks, :results, :delayed or :shared.`,
     )
   }
   return id

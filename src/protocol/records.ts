@@ -92,9 +92,19 @@ export function partFieldArguments(fields: PartFields & { readonly attaches?: nu
 /** @throws {MalformedDataError} when the Hash is not a part's record. */
 export function decodePartRecord(fields: ReadonlyMap<string, Buffer>): PartRecord {
   const text = (field: string) => fields.get(field)?.toString('utf8') ?? ''
-  const count = (field: string, missing = 0) => {
-    const value = fields.has(field) ? Number(text(field)) : missing
+  const number = (field: string, missing = 0) => {
+    const value = fields.has(field) ? Number(text(field) || NaN) : missing
     if (!Number.isFinite(value)) throw malformed(field)
+    return value
+  }
+  const count = (field: string, missing = 0) => {
+    const value = number(field, missing)
+    if (!Number.isSafeInteger(value)) throw malformed(field)
+    return value
+  }
+  const tally = (field: string) => {
+    const value = count(field)
+    if (value < 0) throw malformed(field)
     return value
   }
   const state = text('state')
@@ -104,27 +114,68 @@ export function decodePartRecord(fields: ReadonlyMap<string, Buffer>): PartRecor
     task: text('task'),
     hash: text('hash'),
     kind: text('kind') === 'range' ? 'range' : 'list',
-    start: count('start'),
-    step: count('step', 1),
+    start: number('start'),
+    step: number('step', 1),
     total: count('total', -1),
     priority: count('priority'),
     detached: text('detached') === '1',
     reducer: text('reducer'),
     shared: text('shared') === '1',
-    keepMs: count('keepMs'),
-    attaches: count('attached'),
+    keepMs: tally('keepMs'),
+    attaches: tally('attached'),
     incarnation: text('incarnation'),
     collector: text('collector'),
     state,
-    submitted: count('submitted'),
+    submitted: tally('submitted'),
     complete: text('complete') === '1',
     waiting: Math.max(0, count('waiting')),
-    settled: count('settled'),
-    failed: count('failed'),
-    released: count('released'),
-    pace: count('pace'),
-    cursor: count('cursor'),
-    checkpoint: accumulator === undefined ? undefined : { cursor: count('cursor'), accumulator },
+    settled: tally('settled'),
+    failed: tally('failed'),
+    released: tally('released'),
+    pace: Math.max(0, number('pace')),
+    cursor: tally('cursor'),
+    checkpoint: accumulator === undefined ? undefined : { cursor: tally('cursor'), accumulator },
+  }
+}
+
+/** The fields of a record that `decodeCounters` reads, in this order. */
+export const counterFields = [
+  'incarnation',
+  'collector',
+  'state',
+  'submitted',
+  'complete',
+  'settled',
+  'failed',
+  'waiting',
+  'pace',
+  'attached',
+] as const
+
+/** Undefined for a part that is not there. @throws {MalformedDataError} for counts that are none. */
+export function decodeCounters(
+  values: readonly (string | null | undefined)[],
+  delayed: number,
+): PartCounters | undefined {
+  const [incarnation, collector, state, submitted, complete, settled, failed, waiting, pace, attached] = values
+  if (incarnation == null) return undefined
+  const number = (value: string | null | undefined, field: string) => {
+    const count = value == null ? 0 : Number(value || NaN)
+    if (!Number.isFinite(count) || Math.abs(count) > Number.MAX_SAFE_INTEGER) throw malformed(field)
+    return count
+  }
+  return {
+    incarnation,
+    collector: collector ?? '',
+    state: state === 'parked' || state === 'cancelled' ? state : 'open',
+    submitted: number(submitted, 'submitted'),
+    complete: complete === '1',
+    settled: number(settled, 'settled'),
+    failed: number(failed, 'failed'),
+    waiting: Math.max(0, number(waiting, 'waiting')),
+    pace: Math.max(0, number(pace, 'pace')),
+    attaches: Math.max(0, number(attached, 'attached')),
+    delayed,
   }
 }
 
@@ -150,6 +201,38 @@ export interface WorkerInfo {
   readonly version: string
 }
 
+/** What the driver makes room for in a list of answers; a worker has at most 1,024. */
+const mostThreads = 65_536
+
+/** What a worker says with each heartbeat. */
+export interface WorkerStats {
+  /** Threads that run something. */
+  readonly busy: number
+  /** Tasks settled since its start. */
+  readonly settled: number
+  /** The memory of its process. */
+  readonly rssBytes: number
+}
+
+/** Takes any text: what is missing or of the wrong kind is 0. */
+export function decodeWorkerStats(json: string): WorkerStats {
+  const stats = objectOf(json) ?? {}
+  const count = (field: string) => {
+    const value = stats[field]
+    return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : 0
+  }
+  return { busy: count('busy'), settled: count('settled'), rssBytes: count('rssBytes') }
+}
+
+function objectOf(json: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(json)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** @throws {MalformedDataError} when the text is not a worker's description. */
 export function decodeWorkerInfo(json: string): WorkerInfo {
   let value: unknown
@@ -160,14 +243,17 @@ export function decodeWorkerInfo(json: string): WorkerInfo {
   }
   const info = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>
   const string = (field: string) => (typeof info[field] === 'string' ? info[field].slice(0, 500) : '')
-  const count = (field: string) => (typeof info[field] === 'number' && Number.isFinite(info[field]) ? info[field] : 0)
+  const count = (field: string, most = Number.MAX_SAFE_INTEGER) => {
+    const value = info[field]
+    return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? Math.min(value, most) : 0
+  }
   const names = (field: string) =>
     Array.isArray(info[field]) ? info[field].filter(name => typeof name === 'string').slice(0, 10_000) : []
   return {
     id: string('id'),
     host: string('host'),
     pid: count('pid'),
-    threads: count('threads'),
+    threads: count('threads', mostThreads),
     hash: string('hash'),
     tasks: names('tasks'),
     reducers: names('reducers'),

@@ -19,6 +19,8 @@ export type RunKind = 'values' | 'partial' | 'failure'
 
 const newline = 0x0a
 const prefixPattern = /^(\d{1,15}) (values|partial|failure)$/
+const countPattern = /^\d{1,15}$/
+const pacePattern = /^\d{1,15}(\.\d{1,15})?$/
 
 export function encodeRunValue(run: Pick<Run, 'count' | 'kind' | 'bytes'>): Buffer {
   return Buffer.concat([Buffer.from(`${run.count} ${run.kind}\n`), run.bytes])
@@ -29,7 +31,7 @@ export function decodeRun(field: string, value: Buffer): Run {
   const end = value.subarray(0, 32).indexOf(newline)
   const match = end < 0 ? null : prefixPattern.exec(value.toString('latin1', 0, end))
   const count = Number(match?.[1])
-  if (match === null || !/^\d{1,15}$/.test(field) || !(count > 0)) {
+  if (match === null || !countPattern.test(field) || !(count > 0)) {
     throw new MalformedDataError(
       `The results field ${JSON.stringify(field.slice(0, 40))} does not hold a run of results.`,
     )
@@ -90,7 +92,8 @@ export function decodeCollectorMessage(message: Buffer): ResultsMessage | JobMes
   const [type, job = '', incarnation = '', settled, pace] = message.toString('utf8', 0, end).split(' ')
   if (type === 'replaced' || type === 'cancelled') return { type, job, incarnation }
   if (type === 'answered') return { type, broadcast: job, field: incarnation }
-  if (type !== 'results') throw malformedMessage()
+  // What is no number here would be one to the collector's sums, and none of them would be right again.
+  if (type !== 'results' || !countPattern.test(settled ?? '') || !pacePattern.test(pace ?? '')) throw malformedMessage()
   const runs: Run[] = []
   const unread: UnreadRun[] = []
   let offset = end + 1
@@ -103,7 +106,7 @@ export function decodeCollectorMessage(message: Buffer): ResultsMessage | JobMes
       continue
     }
     const bytes = Number(size)
-    if (!Number.isInteger(bytes) || bytes < 0 || offset + bytes > message.length) throw malformedMessage()
+    if (!countPattern.test(size) || offset + bytes > message.length) throw malformedMessage()
     runs.push(decodeRun(field, message.subarray(offset, offset + bytes)))
     offset += bytes
   }
@@ -113,14 +116,9 @@ export function decodeCollectorMessage(message: Buffer): ResultsMessage | JobMes
 /** @throws {MalformedDataError} unless the words are those of a run in the results Hash. */
 export function unreadRun(field: string, count: unknown, kind: string, valueBytes: unknown): UnreadRun {
   const run = { first: Number(field), count: Number(count), valueBytes: Number(valueBytes) }
-  const valid =
-    field !== '' &&
-    Number.isSafeInteger(run.first) &&
-    run.first >= 0 &&
-    Number.isSafeInteger(run.count) &&
-    run.count > 0
-  if (!valid || !(run.valueBytes > 0) || (kind !== 'values' && kind !== 'partial' && kind !== 'failure'))
-    throw malformedMessage()
+  const areNumbers = [field, count, valueBytes].every(word => countPattern.test(String(word)))
+  const isKnown = kind === 'values' || kind === 'partial' || kind === 'failure'
+  if (!areNumbers || !isKnown || run.count === 0 || run.valueBytes === 0) throw malformedMessage()
   return { ...run, kind }
 }
 

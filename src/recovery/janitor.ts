@@ -73,11 +73,22 @@ export class Janitor implements Service {
 
   /** One round. */
   async runOnce(): Promise<JanitorReport> {
-    const parked = await this.#parkUndriven()
-    const forgotten = await this.#forgetExpired()
-    await this.#sweepStages()
-    const rescued = await this.#rescueLateArrivals()
-    const pruned = await pruneQuarantine(this.#store, keptInQuarantine)
+    const failures: unknown[] = []
+    // One that stumbles over something damaged must not keep the others from their work.
+    const attempt = async <T>(work: () => Promise<T>, otherwise: T): Promise<T> => {
+      try {
+        return await work()
+      } catch (error) {
+        failures.push(error)
+        return otherwise
+      }
+    }
+    const parked = await attempt(() => this.#parkUndriven(), 0)
+    const forgotten = await attempt(() => this.#forgetExpired(), 0)
+    await attempt(() => this.#sweepStages(), undefined)
+    const rescued = await attempt(() => this.#rescueLateArrivals(), 0)
+    const pruned = await attempt(() => pruneQuarantine(this.#store, keptInQuarantine), 0)
+    if (failures.length > 0) throw failures[0]
     return { parked, forgotten, rescued, pruned }
   }
 
@@ -99,11 +110,17 @@ export class Janitor implements Service {
   async #forgetExpired(): Promise<number> {
     const jobs = await jobsByAge(this.#store, this.#jobsFrom, mostJobs)
     this.#jobsFrom = jobs.length < mostJobs ? 0 : this.#jobsFrom + mostJobs
-    const hashes = await Promise.all(jobs.map(job => this.#store.hashOf(job)))
-    for (const hash of hashes) if (hash !== undefined) this.#remember(hash)
+    const lines = await Promise.all(jobs.map(job => this.#store.lineOf(job)))
     let forgotten = 0
     for (const [index, job] of jobs.entries()) {
-      if (hashes[index] === undefined && (await this.#store.forget(job, noHash)) === 'forgotten') forgotten++
+      const line = lines[index]
+      if (line === undefined) {
+        if ((await this.#store.forget(job, noHash)) === 'forgotten') forgotten++
+        continue
+      }
+      this.#remember(line.hash)
+      // It always is, unless the queue itself was lost: its driver sees to that, and for those that have none we do.
+      if (line.hasWaiting) await this.#store.enlist(job, line.hash, 0)
     }
     return forgotten
   }

@@ -1,11 +1,13 @@
-import { encodeEvidence } from '../protocol/evidence.ts'
+import { decodeChunk } from '../protocol/chunk.ts'
+import { encodeEvidence, factsOf } from '../protocol/evidence.ts'
 import { encodeOutcome } from '../protocol/outcome.ts'
-import { decodeWorkerInfo } from '../protocol/records.ts'
+import { decodeWorkerInfo, decodeWorkerStats } from '../protocol/records.ts'
 import type { Log } from '../runtime/log.ts'
 import { Loop } from '../runtime/loop.ts'
 import type { Service } from '../runtime/service.ts'
-import { workerInfo } from '../store/inspect/census.ts'
+import { workerRecord } from '../store/inspect/census.ts'
 import type { LaneStore } from '../store/lane-store.ts'
+import { isDamage } from '../store/mend.ts'
 import { emptyClaim } from './claim-contents.ts'
 import type { Emptied, JobShare } from './claim-contents.ts'
 import { errorText } from './error-text.ts'
@@ -73,25 +75,32 @@ export class Reaper implements Service {
     const dead = await this.#store.declareDead(this.#options.leaseMs)
     const totals = { returned: 0, quarantined: 0, buried: 0 }
     for (const worker of dead) {
-      const claims = await this.#store.claimsOf(worker)
-      const { returned, quarantined } = await this.#emptyClaims(worker, claims)
-      totals.returned += returned
-      totals.quarantined += quarantined
-      if ((await this.#store.bury(worker, claims)) === 'buried') totals.buried++
+      try {
+        const claims = await this.#store.claimsOf(worker)
+        const { returned, quarantined } = await this.#emptyClaims(worker, claims)
+        totals.returned += returned
+        totals.quarantined += quarantined
+        if ((await this.#store.bury(worker, claims)) === 'buried') totals.buried++
+      } catch (error) {
+        // What stands in the keys of one dead worker must not keep the others' work from going on.
+        if (!isDamage(error)) throw error
+        this.#options.log.warn(`The records of the dead worker ${worker} were damaged: ${errorText(error)}`)
+      }
     }
     return { dead, ...totals }
   }
 
   async #emptyClaims(worker: string, claims: readonly string[]): Promise<Emptied> {
     const total = { returned: 0, quarantined: 0 }
-    let label: string | undefined
+    let known: DeadWorker | undefined
     for (const claim of await this.#holding(claims)) {
-      label ??= await this.#label(worker)
-      const { returned, quarantined } = await emptyClaim(this.#store, claim, this.#giveBack(worker, label, claim))
+      known ??= await this.#know(worker)
+      const { returned, quarantined } = await emptyClaim(this.#store, claim, this.#giveBack(worker, known, claim))
       total.returned += returned
       total.quarantined += quarantined
     }
-    if (label !== undefined) {
+    if (known !== undefined) {
+      const { label } = known
       const aside =
         total.quarantined === 0 ? '' : `; ${total.quarantined} of its tasks had their last chance and were quarantined`
       this.#options.log.warn(`Worker ${label} is gone: ${total.returned} of its chunks will run elsewhere${aside}.`)
@@ -105,14 +114,19 @@ export class Reaper implements Service {
     return claims.filter((_, index) => (lines[index]?.length ?? 0) > 0)
   }
 
-  #giveBack(worker: string, label: string, claim: string) {
+  #giveBack(worker: string, { label, rssBytes }: DeadWorker, claim: string) {
     const { maxDeaths, leaseMs } = this.#options
-    return ({ job, headers }: JobShare, hash: string) => {
+    return async ({ job, headers }: JobShare, hash: string) => {
       // Only a task that was alone in its claim can be quarantined, so that the first header is that task's.
       const suspect = headers[0]
+      const isLast = headers.length === 1 && suspect?.count === 1 && suspect.deaths >= maxDeaths
       const evidence = [
-        `its process died ${maxDeaths} times while it ran nothing but this task`,
-        `the last was ${label}, which was not heard of for ${leaseMs} ms`,
+        `its process died ${maxDeaths} times while this task was all that its thread ran`,
+        `the last was ${label}, which vanished: it was not heard of for ${leaseMs} ms, and nobody saw its exit code or signal`,
+        ...(isLast ? await this.#factsOf(claim) : []),
+        ...(rssBytes > 0
+          ? [`at its last heartbeat the process had ${Math.round(rssBytes / 1024 / 1024)} MB of memory`]
+          : []),
       ]
       const failure = encodeOutcome({
         code: 'TASK_QUARANTINED',
@@ -135,15 +149,31 @@ export class Reaper implements Service {
     }
   }
 
-  /** `host:pid` of a worker; its id where its record does not say. */
-  async #label(worker: string): Promise<string> {
-    const info = await workerInfo(this.#store, worker)
-    if (info === null) return worker
+  /** Of the one task that the claim holds. */
+  async #factsOf(claim: string): Promise<string[]> {
+    const [element] = await this.#store.readClaim(claim)
     try {
-      const { host, pid } = decodeWorkerInfo(info)
-      return host === '' ? worker : `${host}:${pid}`
+      return element === undefined ? [] : factsOf(decodeChunk(element))
     } catch {
-      return worker
+      return []
     }
   }
+
+  async #know(worker: string): Promise<DeadWorker> {
+    const { info, stats } = await workerRecord(this.#store, worker)
+    const rssBytes = stats === null ? 0 : decodeWorkerStats(stats).rssBytes
+    try {
+      const { host, pid } = decodeWorkerInfo(info ?? '')
+      return { label: host === '' ? worker : `${host}:${pid}`, rssBytes }
+    } catch {
+      return { label: worker, rssBytes }
+    }
+  }
+}
+
+/** What is left of a dead worker to tell. */
+interface DeadWorker {
+  /** `host:pid`; its id where its record does not say. */
+  readonly label: string
+  readonly rssBytes: number
 }

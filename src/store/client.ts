@@ -4,7 +4,7 @@ import { ConnectionClosedError } from '../errors.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { clusterConnector } from './cluster-connector.ts'
 import type { Place } from './cluster-connector.ts'
-import { replyCode } from './reply-error.ts'
+import { refusesUser, replyCode } from './reply-error.ts'
 import type { RedisTarget } from './target.ts'
 
 /** A connection to one server: the one there is, the master that Sentinel names, or one node of a Cluster. */
@@ -112,14 +112,18 @@ export function isReady(client: Client): boolean {
   return client.status === 'ready'
 }
 
-/** Resolves when the client is ready, with false after `withinMs`. */
+/** Resolves when the client is ready, with false after `withinMs`, or at once when Redis refuses its user or password. */
 export function whenReady(client: Client, withinMs: number): Promise<boolean> {
   if (isReady(client)) return Promise.resolve(true)
   return new Promise(resolve => {
     const done = (ready: boolean) => {
       clearTimeout(timer)
       client.off('ready', onReady)
+      client.off('error', onError)
       resolve(ready)
+    }
+    const onError = (error: unknown) => {
+      if (refusesUser(error)) done(false)
     }
     const onReady = () => {
       done(true)
@@ -128,5 +132,6 @@ export function whenReady(client: Client, withinMs: number): Promise<boolean> {
       done(false)
     }, withinMs)
     client.on('ready', onReady)
+    client.on('error', onError)
   })
 }

@@ -1,3 +1,5 @@
+import type { Redis } from 'ioredis'
+import { MalformedDataError } from '../errors.ts'
 import { encodeControl } from '../protocol/control.ts'
 import type { ControlMessage } from '../protocol/control.ts'
 import {
@@ -12,7 +14,7 @@ import {
 } from '../protocol/keys.ts'
 import type { Lane } from '../protocol/keys.ts'
 import { decodeLanes } from '../protocol/placement.ts'
-import { decodePartRecord, partFieldArguments } from '../protocol/records.ts'
+import { counterFields, decodeCounters, decodePartRecord, partFieldArguments } from '../protocol/records.ts'
 import type { PartCounters, PartFields, PartRecord } from '../protocol/records.ts'
 import { encodeAnswered, encodeRunValue } from '../protocol/run.ts'
 import type { Run } from '../protocol/run.ts'
@@ -22,18 +24,26 @@ import { cancelTask } from '../protocol/scripts/cancel-task.ts'
 import { carryOver } from '../protocol/scripts/carry-over.ts'
 import { claim } from '../protocol/scripts/claim.ts'
 import { attach, drop, park, release, renewDriver } from '../protocol/scripts/collect.ts'
+import { enlist } from '../protocol/scripts/enlist.ts'
 import { forget } from '../protocol/scripts/forget.ts'
 import { giveBack } from '../protocol/scripts/give-back.ts'
 import { bury, declareDead, enroll, heartbeat, leave, register, retireClaim } from '../protocol/scripts/membership.ts'
+import type { Script } from '../protocol/script.ts'
+import { expel } from '../protocol/scripts/mend.ts'
+import { peekChunks } from '../protocol/scripts/peek-chunks.ts'
 import { peekClaim } from '../protocol/scripts/peek-claim.ts'
 import { promote } from '../protocol/scripts/promote.ts'
 import { noteQuarantine } from '../protocol/scripts/quarantine.ts'
+import { retryQuarantined } from '../protocol/scripts/retry-quarantined.ts'
 import { scanResults } from '../protocol/scripts/scan-results.ts'
 import { settle } from '../protocol/scripts/settle.ts'
 import { split } from '../protocol/scripts/split.ts'
 import { submit } from '../protocol/scripts/submit.ts'
 import type { Client } from './client.ts'
+import { isDamage, kindsOf, mendKeys } from './mend.ts'
+import type { KindOfKey } from './mend.ts'
 import { runScript } from './run-script.ts'
+import type { ScriptCall } from './run-script.ts'
 import { traceCommit } from './trace.ts'
 
 /** One chunk of a commit: its first `done` tasks are settled by the runs and retries that come along. */
@@ -106,7 +116,7 @@ export class LaneStore {
   ) {
     const fields = batch.create === undefined ? [] : partFieldArguments(batch.create)
     const shared = batch.create === undefined || batch.shared === undefined ? [] : [batch.shared]
-    return runScript(this.client, submit, {
+    return this.#run(submit, {
       keys: { ...this.#partKeys(part.job), ...this.#codeKeys(part.hash), ...this.keys },
       args: {
         job: part.job,
@@ -126,7 +136,7 @@ export class LaneStore {
 
   /** The part's record before the call's own changes are seen by others; undefined when Redis knows no such job. */
   async attach(job: string, collector: string, driverLeaseMs: number, hash: string): Promise<PartRecord | undefined> {
-    const record = await runScript(this.client, attach, {
+    const record = await this.#run(attach, {
       keys: { ...this.#partKeys(job), ...this.#codeKeys(hash), ...this.keys },
       args: { job, collector, driverLeaseMs, channelPrefix: this.#channelPrefix() },
     })
@@ -135,7 +145,8 @@ export class LaneStore {
 
   /** The part's record, or undefined when Redis knows no such job. */
   async readPart(job: string): Promise<PartRecord | undefined> {
-    const flat = await this.client.hgetallBuffer(partKeys(this.lane, job).part)
+    const { part } = partKeys(this.lane, job)
+    const flat = await this.read([{ key: part, kind: 'part' }], () => this.client.hgetallBuffer(part))
     const record = new Map(Object.entries(flat))
     return record.size === 0 ? undefined : decodePartRecord(record)
   }
@@ -145,47 +156,32 @@ export class LaneStore {
     return (await this.client.exists(partKeys(this.lane, job).part)) === 1
   }
 
-  /** The counters of a part that move, without what may be large; undefined when Redis knows no such job. */
+  /**
+   * The counters of a part that move, without what may be large; undefined when Redis knows no such job, or has a record
+   * under its name that is none, which is cleared away.
+   */
   async readCounters(job: string): Promise<PartCounters | undefined> {
     const { part, delayed } = partKeys(this.lane, job)
-    const [
-      [incarnation, collector, state, submitted, complete, settled, failed, waiting, pace, attached],
-      delayedChunks,
-    ] = await Promise.all([
-      this.client.hmget(
-        part,
-        'incarnation',
-        'collector',
-        'state',
-        'submitted',
-        'complete',
-        'settled',
-        'failed',
-        'waiting',
-        'pace',
-        'attached',
-      ),
-      this.client.zcard(delayed),
-    ])
-    if (incarnation == null) return undefined
-    return {
-      incarnation,
-      collector: collector ?? '',
-      state: state === 'parked' || state === 'cancelled' ? state : 'open',
-      submitted: Number(submitted ?? 0),
-      complete: complete === '1',
-      settled: Number(settled ?? 0),
-      failed: Number(failed ?? 0),
-      waiting: Math.max(0, Number(waiting ?? 0)),
-      pace: Number(pace ?? 0),
-      attaches: Number(attached ?? 0),
-      delayed: delayedChunks,
+    const keys = [
+      { key: part, kind: 'part' },
+      { key: delayed, kind: 'zset' },
+    ] as const
+    for (let attempt = 1; ; attempt++) {
+      const [values, delayedChunks] = await this.read(keys, () =>
+        Promise.all([this.client.hmget(part, ...counterFields), this.client.zcard(delayed)]),
+      )
+      try {
+        return decodeCounters(values, delayedChunks)
+      } catch (error) {
+        if (!(error instanceof MalformedDataError) || attempt > 1) throw error
+        await this.mend(keys)
+      }
     }
   }
 
   /** Which runs are in the results Hash: one step of a scan, begun and ended by the cursor '0'. */
   scanResults(job: string, cursor: string) {
-    return runScript(this.client, scanResults, {
+    return this.#run(scanResults, {
       keys: { results: partKeys(this.lane, job).results },
       args: { cursor, count: 256 },
     })
@@ -193,7 +189,8 @@ export class LaneStore {
 
   /** The values of fields of the results Hash; null for those that are gone. */
   readResults(job: string, fields: readonly string[]): Promise<(Buffer | null)[]> {
-    return this.client.hmgetBuffer(partKeys(this.lane, job).results, ...fields)
+    const { results } = partKeys(this.lane, job)
+    return this.read([{ key: results, kind: 'hash' }], () => this.client.hmgetBuffer(results, ...fields))
   }
 
   /** Says something to all workers of the queue. A Cluster passes it on to those that listen on another node. */
@@ -213,7 +210,7 @@ export class LaneStore {
     },
   ) {
     const { part: partKey, results } = partKeys(this.lane, part.job)
-    return runScript(this.client, release, {
+    return this.#run(release, {
       keys: { part: partKey, results },
       args: {
         incarnation: part.incarnation,
@@ -226,16 +223,24 @@ export class LaneStore {
   }
 
   renewDriver(jobs: readonly string[], driverLeaseMs: number) {
-    return runScript(this.client, renewDriver, {
+    return this.#run(renewDriver, {
       keys: { driven: this.keys.driven },
       args: { driverLeaseMs },
       moreArgs: jobs,
     })
   }
 
+  /** Puts a part back where it must be found, if it is not there. `driverLeaseMs`: 0 for one that needs no driver. */
+  enlist(job: string, hash: string, driverLeaseMs: number) {
+    return this.#run(enlist, {
+      keys: { ...this.#partKeys(job), ...this.#codeKeys(hash), ...this.keys },
+      args: { job, driverLeaseMs },
+    })
+  }
+
   /** Forgets the job. With an empty `collector` it is a cancellation by somebody else, and leaves a mark for a minute; so does the end of a job that was attached to, for an hour. */
   drop(part: PartName & { readonly collector: string; readonly hash: string }) {
-    return runScript(this.client, drop, {
+    return this.#run(drop, {
       keys: { ...this.#partKeys(part.job), ...this.keys, ready: this.#codeKeys(part.hash).ready },
       args: {
         job: part.job,
@@ -249,7 +254,7 @@ export class LaneStore {
 
   /** Takes one task that waits out of its job, with this outcome. 'elsewhere': it does not wait any more. */
   cancelTask(part: PartName, index: number, failure: Buffer) {
-    return runScript(this.client, cancelTask, {
+    return this.#run(cancelTask, {
       keys: this.#partKeys(part.job),
       args: { job: part.job, incarnation: part.incarnation, index, channelPrefix: this.#channelPrefix(), failure },
     })
@@ -270,7 +275,7 @@ export class LaneStore {
     /** How many chunks the thread holds in other claims. @default 0 */
     readonly holding?: number
   }) {
-    return runScript(this.client, claim, {
+    return this.#run(claim, {
       keys: {
         ...this.#codeKeys(request.hash),
         ...this.keys,
@@ -294,13 +299,10 @@ export class LaneStore {
 
   /** Blocks until a chunk is on the stage and moves it into the claim, or resolves with null after `blockMs`. */
   blockingClaim(claimId: string, hash: string, blockMs: number): Promise<Buffer | null> {
-    return this.client.blmoveBuffer(
-      codeKeys(this.lane, hash).stage,
-      claimKey(this.lane, claimId),
-      'RIGHT',
-      'LEFT',
-      blockMs / 1000,
-    )
+    const stage = codeKeys(this.lane, hash).stage
+    const claim = claimKey(this.lane, claimId)
+    const keys = [stage, claim].map(key => ({ key, kind: 'list' as const }))
+    return this.read(keys, () => this.client.blmoveBuffer(stage, claim, 'RIGHT', 'LEFT', blockMs / 1000))
   }
 
   settle(
@@ -320,7 +322,7 @@ export class LaneStore {
     for (const { delayMs, element } of commit.retries) moreArgs.push(Math.round(delayMs), element)
     const { job, incarnation } = part
     return traceCommit({ claim: claimId, job, incarnation, runs: commit.runs }, () =>
-      runScript(this.client, settle, {
+      this.#run(settle, {
         keys: {
           ...this.#partKeys(job),
           ...this.#codeKeys(part.hash),
@@ -387,7 +389,7 @@ export class LaneStore {
     claimId: string,
     chunk: { readonly first: number; readonly attempt: number; readonly keep: number },
   ) {
-    return runScript(this.client, split, {
+    return this.#run(split, {
       keys: {
         ...this.#partKeys(part.job),
         ...this.#codeKeys(part.hash),
@@ -403,7 +405,7 @@ export class LaneStore {
     toClaim: string,
     running: readonly { readonly job: string; readonly first: number; readonly attempt: number }[],
   ) {
-    return runScript(this.client, carryOver, {
+    return this.#run(carryOver, {
       keys: { from: claimKey(this.lane, fromClaim), to: claimKey(this.lane, toClaim) },
       args: {},
       moreArgs: running.map(({ job, first, attempt }) => `${job} ${first} ${attempt}`),
@@ -412,12 +414,14 @@ export class LaneStore {
 
   /** What a claim holds, oldest first, with payloads. For a claim of our own: it holds a batch. */
   async readClaim(claimId: string): Promise<Buffer[]> {
-    return (await this.client.lrangeBuffer(claimKey(this.lane, claimId), 0, -1)).reverse()
+    const key = claimKey(this.lane, claimId)
+    return (await this.read([{ key, kind: 'list' }], () => this.client.lrangeBuffer(key, 0, -1))).reverse()
   }
 
   /** The job's encoded shared value, or null when there is none. */
   readShared(job: string): Promise<Buffer | null> {
-    return this.client.getBuffer(partKeys(this.lane, job).shared)
+    const { shared } = partKeys(this.lane, job)
+    return this.read([{ key: shared, kind: 'string' }], () => this.client.getBuffer(shared))
   }
 
   /** Stores a thread's answer to a broadcast under `field`, `<worker>/<thread>`, and tells whoever asked. */
@@ -426,7 +430,7 @@ export class LaneStore {
     field: string,
     reply: { readonly answer: Buffer; readonly keepMs: number; readonly replyChannel: string },
   ) {
-    return runScript(this.client, answer, {
+    return this.#run(answer, {
       keys: { broadcast: broadcastKey(this.lane, broadcast) },
       args: { thread: field, ...reply, message: encodeAnswered(broadcast, field) },
     })
@@ -434,20 +438,40 @@ export class LaneStore {
 
   /** Keeps the evidence of a quarantined task whose failure is committed, with a chunk that would run it again. */
   noteQuarantine(job: string, index: number, evidence: string, element: Buffer) {
-    return runScript(this.client, noteQuarantine, {
+    return this.#run(noteQuarantine, {
       keys: { quarantine: this.keys.quarantine },
       args: { task: `${job}:${index}`, evidence: Buffer.concat([Buffer.from(`${evidence}\n`), element]) },
     })
   }
 
+  /** Puts a quarantined task back in line, if nobody has seen its failure. `collector`: who was found not to listen. */
+  retryQuarantined(part: { readonly job: string; readonly hash: string; readonly collector: string }, index: number) {
+    return this.#run(retryQuarantined, {
+      keys: { ...this.#partKeys(part.job), ...this.#codeKeys(part.hash), ...this.keys },
+      args: { job: part.job, index, collector: part.collector },
+    })
+  }
+
+  /** How many connections listen as this collector. Each server only knows of its own. */
+  async listeners(servers: readonly Redis[], collector: string): Promise<number> {
+    const channel = `${this.#channelPrefix()}${collector}`
+    const counts = await Promise.all(servers.map(server => server.call('pubsub', ['numsub', channel])))
+    return counts.reduce<number>((sum, reply) => sum + (Array.isArray(reply) ? Number(reply[1]) : 0), 0)
+  }
+
   /** The header lines of what a claim holds, oldest first. */
   peekClaim(claimId: string) {
-    return runScript(this.client, peekClaim, { keys: { claim: claimKey(this.lane, claimId) }, args: {} })
+    return this.#run(peekClaim, { keys: { claim: claimKey(this.lane, claimId) }, args: {} })
+  }
+
+  /** The header lines of a page of a part's waiting and delayed chunks. */
+  peekChunks(job: string, from: number, count: number) {
+    return this.#run(peekChunks, { keys: this.#partKeys(job), args: { from, count } })
   }
 
   /** The header lines of what stands on a stage, oldest first, at most 256. */
   peekStage(hash: string) {
-    return runScript(this.client, peekClaim, { keys: { claim: codeKeys(this.lane, hash).stage }, args: {} })
+    return this.#run(peekClaim, { keys: { claim: codeKeys(this.lane, hash).stage }, args: {} })
   }
 
   // Workers -----------------------------------------------------------------------------------------------------------
@@ -456,7 +480,7 @@ export class LaneStore {
     worker: string,
     registration: { readonly leaseMs: number; readonly info: string; readonly claims: readonly string[] },
   ) {
-    return runScript(this.client, register, {
+    return this.#run(register, {
       keys: { ...this.keys, ...workerKeys(this.lane, worker) },
       args: { worker, leaseMs: registration.leaseMs, info: registration.info, control: this.#control() },
       moreArgs: registration.claims,
@@ -464,21 +488,21 @@ export class LaneStore {
   }
 
   heartbeat(worker: string, beat: { readonly leaseMs: number; readonly threads: number; readonly stats: string }) {
-    return runScript(this.client, heartbeat, {
+    return this.#run(heartbeat, {
       keys: { ...this.keys, ...workerKeys(this.lane, worker) },
       args: { worker, ...beat },
     })
   }
 
   enroll(worker: string, claimId: string) {
-    return runScript(this.client, enroll, {
+    return this.#run(enroll, {
       keys: { ...this.keys, ...workerKeys(this.lane, worker) },
       args: { worker, claim: claimId },
     })
   }
 
   retireClaim(worker: string, claimId: string, hash: string) {
-    return runScript(this.client, retireClaim, {
+    return this.#run(retireClaim, {
       keys: {
         claim: claimKey(this.lane, claimId),
         claims: workerKeys(this.lane, worker).claims,
@@ -490,7 +514,7 @@ export class LaneStore {
   }
 
   leave(worker: string, claims: readonly string[]) {
-    return runScript(this.client, leave, {
+    return this.#run(leave, {
       keys: { ...this.keys, ...workerKeys(this.lane, worker) },
       args: { worker, control: this.#control() },
       moreKeys: claims.map(claimId => claimKey(this.lane, claimId)),
@@ -511,11 +535,11 @@ export class LaneStore {
 
   /** Declares lapsed workers dead, and lists those that are dead and not yet buried. */
   declareDead(leaseMs: number) {
-    return runScript(this.client, declareDead, { keys: this.keys, args: { leaseMs } })
+    return this.#run(declareDead, { keys: this.keys, args: { leaseMs } })
   }
 
   bury(worker: string, claims: readonly string[]) {
-    return runScript(this.client, bury, {
+    return this.#run(bury, {
       keys: { ...this.keys, ...workerKeys(this.lane, worker) },
       args: { worker },
       moreKeys: claims.map(claimId => claimKey(this.lane, claimId)),
@@ -524,31 +548,42 @@ export class LaneStore {
 
   /** The ids of a worker's claims. */
   claimsOf(worker: string): Promise<string[]> {
-    return this.client.smembers(workerKeys(this.lane, worker).claims)
+    const { claims } = workerKeys(this.lane, worker)
+    return this.read([{ key: claims, kind: 'set' }], () => this.client.smembers(claims))
   }
 
   /** The code hash that a job needs, or undefined when there is no such part or it is cancelled. */
   async hashOf(job: string): Promise<string | undefined> {
-    return (await this.client.hget(partKeys(this.lane, job).part, 'hash')) ?? undefined
+    const { part } = partKeys(this.lane, job)
+    return (await this.read([{ key: part, kind: 'part' }], () => this.client.hget(part, 'hash'))) ?? undefined
+  }
+
+  /** What decides whether an open part is in line: its code hash, and whether it has waiting tasks; undefined when it is gone. */
+  async lineOf(job: string): Promise<{ readonly hash: string; readonly hasWaiting: boolean } | undefined> {
+    const { part } = partKeys(this.lane, job)
+    const [hash, state, waiting] = await this.read([{ key: part, kind: 'part' }], () =>
+      this.client.hmget(part, 'hash', 'state', 'waiting'),
+    )
+    return hash == null ? undefined : { hash, hasWaiting: state === 'open' && Number(waiting) > 0 }
   }
 
   /** Forgets a job whose part is gone. */
   forget(job: string, hash: string) {
-    return runScript(this.client, forget, {
+    return this.#run(forget, {
       keys: { ...this.#partKeys(job), ...this.keys, ready: codeKeys(this.lane, hash).ready },
       args: { job },
     })
   }
 
   promote(job: string, hash: string) {
-    return runScript(this.client, promote, {
+    return this.#run(promote, {
       keys: { ...this.#partKeys(job), ...this.#codeKeys(hash), ...this.keys },
       args: { job },
     })
   }
 
   park(job: string, hash: string) {
-    return runScript(this.client, park, {
+    return this.#run(park, {
       keys: { ...this.#partKeys(job), ...this.keys, ready: codeKeys(this.lane, hash).ready },
       args: { job },
     })
@@ -556,12 +591,48 @@ export class LaneStore {
 
   // -------------------------------------------------------------------------------------------------------------------
 
+  /**
+   * Reads keys, or blocks on them. Where something else stands in one than must, that is cleared away, and it is read
+   * again: what is not there is what every reader can cope with.
+   */
+  async read<T>(keys: readonly KindOfKey[], read: () => Promise<T>): Promise<T> {
+    try {
+      return await read()
+    } catch (error) {
+      if (!isDamage(error) || (await this.mend(keys)) === 0) throw error
+      return read()
+    }
+  }
+
+  /** Clears away what must not be in these keys. Resolves with how many were deleted. */
+  mend(keys: readonly KindOfKey[]): Promise<number> {
+    return mendKeys(this.client, this.keys.malformed, keys)
+  }
+
+  /** Takes members that are no names out of one of the lane's sorted sets. */
+  expel(set: string, members: readonly Buffer[]): Promise<number> {
+    return this.#run(expel, { keys: { set, malformed: this.keys.malformed }, args: {}, moreArgs: members })
+  }
+
+  /**
+   * Runs a script. When it stumbles over something that is none of ours, that is cleared away; the script is not run
+   * again, because it may have come half its way: every caller tries again in its own manner.
+   */
+  async #run<K extends string, A extends string, R>(script: Script<K, A, R>, call: ScriptCall<K, A>): Promise<R> {
+    try {
+      return await runScript(this.client, script, call)
+    } catch (error) {
+      if (isDamage(error)) await this.mend(kindsOf(script, call.keys, call.moreKeys))
+      throw error
+    }
+  }
+
   #giveBack(job: string, hash: string, claimId: string, args: GiveBackArguments, kept: readonly string[]) {
     return this.#giveBackFrom(claimKey(this.lane, claimId), job, hash, args, kept)
   }
 
   #giveBackFrom(list: string, job: string, hash: string, args: GiveBackArguments, kept: readonly string[]) {
-    return runScript(this.client, giveBack, {
+    return this.#run(giveBack, {
       keys: { ...this.#partKeys(job), ...this.#codeKeys(hash), ...this.keys, claim: list },
       args: { job, channelPrefix: this.#channelPrefix(), ...args },
       moreArgs: kept,

@@ -16,6 +16,23 @@ export function refusesWrites(error: unknown): boolean {
   return code === 'OOM' || code === 'MISCONF' || code === 'READONLY' || code === 'NOREPLICAS'
 }
 
+/** Why Redis refuses to write, in words that can follow "waits for ". Whoever sees to it is not the one who reads this first. */
+export function refusalInWords(error: unknown): string {
+  const reasons: Readonly<Record<string, string>> = {
+    OOM: 'it is over its memory limit (maxmemory)',
+    MISCONF: 'its last snapshot failed (stop-writes-on-bgsave-error), or its append-only file can’t be written',
+    READONLY: 'it is a read-only replica',
+    NOREPLICAS: 'it has too few replicas (min-replicas-to-write)',
+  }
+  return `Redis to accept writes again: ${reasons[replyCode(error) ?? ''] ?? 'it refuses them'}`
+}
+
+/** The user or password is wrong or missing, or may not do what every connection begins with: waiting changes nothing. */
+export function refusesUser(error: unknown): boolean {
+  const code = replyCode(error)
+  return code === 'WRONGPASS' || code === 'NOAUTH' || code === 'NOPERM'
+}
+
 /** Redis can't answer now but will: loading, busy with a script, electing a master, moving the slot, changing its role. */
 export function isTransient(error: unknown): boolean {
   const code = replyCode(error)

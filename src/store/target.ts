@@ -1,6 +1,7 @@
 import { Cluster, Redis } from 'ioredis'
 import type { ClusterNode, ClusterOptions, RedisOptions } from 'ioredis'
-import { UsageError } from '../errors.ts'
+import { RedisUnreachableError, UsageError } from '../errors.ts'
+import { refusesUser } from './reply-error.ts'
 
 /** What a user may give as `redis`: a URL, ioredis options (with `sentinels` for Sentinel), Cluster nodes, or an ioredis instance. */
 export type RedisInput = string | RedisOptions | ClusterInput | Redis | Cluster
@@ -52,6 +53,16 @@ export function redisTarget(input: RedisInput): RedisTarget {
     )
   }
   return target
+}
+
+/** Why a Redis can't be used, and what to do, from what its connection reported last. */
+export function unreachable(where: string, withinMs: number, lastError: unknown): RedisUnreachableError {
+  const said = lastError instanceof Error ? lastError.message.replace(/\.$/, '') : ''
+  const reason = said === '' ? '' : ` (${said})`
+  const message = refusesUser(lastError)
+    ? `${where} refuses this user or password${reason}. Give the right ones in its URL, redis://user:password@host:port, and the user all commands, keys and channels of the namespace.`
+    : `${where} could not be reached within ${withinMs / 1000} s${reason}. Check that it runs and that the address is right, or leave out --redis (in a program, the redis option) and REDIS_URL for an embedded one.`
+  return new RedisUnreachableError(message, { cause: lastError })
 }
 
 function describe(input: RedisInput): RedisTarget {

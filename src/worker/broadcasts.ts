@@ -1,7 +1,7 @@
 import type { TaskModule } from '../code/load.ts'
 import { TaskTimeoutError, UnknownTaskError } from '../errors.ts'
-import { describeFailure } from '../protocol/failure.ts'
-import { decodeValue, encodeValue } from '../protocol/values.ts'
+import { encodeAnswer, encodeFailedAnswer } from '../protocol/answer.ts'
+import { decodeValue } from '../protocol/values.ts'
 import type { Lanes } from '../store/lanes.ts'
 import type { Board } from './board.ts'
 import { RunningTask } from './context.ts'
@@ -22,6 +22,8 @@ export interface BroadcastsOptions {
 /** Answers are kept a little longer than anybody waits for them. */
 const keptBeyondMs = 60_000
 const mostWaiting = 64
+/** What a timer can wait for, and the board can show. */
+const longestMs = 2 ** 31 - 1
 
 /** Broadcasts that wait for this thread: each runs its task once, when no other code is on the stack. */
 export class Broadcasts {
@@ -33,7 +35,9 @@ export class Broadcasts {
   }
 
   add(request: BroadcastRequest): void {
-    if (this.#waiting.length < mostWaiting) this.#waiting.push({ request, untilMs: Date.now() + request.deadlineMs })
+    if (this.#waiting.length >= mostWaiting) return
+    const deadlineMs = Math.min(request.deadlineMs, longestMs)
+    this.#waiting.push({ request: { ...request, deadlineMs }, untilMs: Date.now() + deadlineMs })
   }
 
   /** Starts what waits; false when nothing did, and the board is as it was. */
@@ -54,9 +58,9 @@ export class Broadcasts {
     let answer: Buffer
     try {
       const value = await this.#call(request, withinMs)
-      answer = encodeValue({ ok: true, value })
+      answer = encodeAnswer(value)
     } catch (error) {
-      answer = encodeValue({ ok: false, error: describeFailure(error) })
+      answer = encodeFailedAnswer(error)
     }
     // Anybody may publish the number of a lane: only those that are known are connected to.
     const worker = lanes.numbers.includes(lane) ? workerId(lane) : undefined

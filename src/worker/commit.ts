@@ -8,7 +8,7 @@ import type { FailureCode } from '../protocol/outcome.ts'
 import type { Run } from '../protocol/run.ts'
 import { encodeBatch, encodeBatchSettled, encodeValue, maxValueBytes } from '../protocol/values.ts'
 import type { PartName, Retry, SettledChunk } from '../store/lane-store.ts'
-import { inputsOf } from './inputs.ts'
+import { inputsOf } from '../protocol/inputs.ts'
 
 /** A chunk of which a thread has run the first `done` tasks. */
 export interface FinishedChunk {

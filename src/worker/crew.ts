@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
 import type { FromThread, ToThread } from './messages.ts'
+import { SuspectGate } from './suspect-gate.ts'
 import { ThreadHandle } from './thread-handle.ts'
-import type { ThreadExit, ThreadModule, ThreadStart } from './thread-handle.ts'
+import type { ThreadExit, ThreadModule, ThreadStart, Verdict } from './thread-handle.ts'
 
 export interface CrewOptions {
   readonly threads: number
@@ -21,6 +22,7 @@ export interface CrewOptions {
 export class Crew {
   readonly #options: CrewOptions
   readonly #threads = new Set<ThreadHandle>()
+  readonly #suspects = new SuspectGate()
   #stopping = false
 
   constructor(options: CrewOptions) {
@@ -52,19 +54,25 @@ export class Crew {
   }
 
   /** Ends all threads that are left. False when one is not gone within `withinMs`. */
-  async end(withinMs: number): Promise<boolean> {
+  async end(withinMs: number, verdict: Verdict = { kind: 'drain' }): Promise<boolean> {
     this.#stopping = true
-    const gone = await Promise.all(this.threads.map(thread => thread.end({ kind: 'drain' }, withinMs)))
+    const gone = await Promise.all(this.threads.map(thread => thread.end(verdict, withinMs)))
     return gone.every(Boolean)
   }
 
   #begin(number: number, start: ThreadStart): ThreadHandle {
-    const thread = new ThreadHandle(number, start, {
-      onMessage: this.#options.onMessage,
-      onExit: () => {
-        this.#threads.delete(thread)
+    const thread = new ThreadHandle(
+      number,
+      start,
+      {
+        onMessage: this.#options.onMessage,
+        onExit: () => {
+          this.#threads.delete(thread)
+          this.#suspects.leave(number)
+        },
       },
-    })
+      this.#suspects.buffer,
+    )
     this.#threads.add(thread)
     return thread
   }

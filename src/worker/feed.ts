@@ -10,6 +10,7 @@ import { traceClaim } from '../store/trace.ts'
 import { maxWindow } from './board.ts'
 import type { Board, Slot } from './board.ts'
 import type { ClaimId, ClaimIds } from './claim-ids.ts'
+import type { SuspectGate } from './suspect-gate.ts'
 
 /** What one claim holds: chunks of one job, run and committed together. */
 export interface Batch {
@@ -27,6 +28,7 @@ export interface FeedOptions {
   readonly hash: string
   /** The thread's number. */
   readonly thread: number
+  readonly suspects: SuspectGate
   readonly board: Board
   readonly ids: ClaimIds
   readonly lanes: Lanes
@@ -45,6 +47,7 @@ const mostBytes = 8 * 1024 * 1024
 const mostJobs = 16
 /** How soon a thread looks again when no lane can be reached, while others could be reached first. */
 const awayMs = 50
+const suspectPauseMs = 200
 
 /**
  * Where a thread gets its batches from. One call at a time. It blocks on one lane and takes from the others what is
@@ -157,7 +160,7 @@ export class Feed {
   }
 
   async #claim(slot: Slot, lane: number, holding: number, waitMs: number): Promise<Batch | undefined> {
-    const { ids, board } = this.#options
+    const { ids, board, suspects, thread } = this.#options
     const claim = await ids.take(lane)
     if (claim === undefined) return undefined
     board.open(slot, claim.id)
@@ -180,11 +183,17 @@ export class Feed {
       else ids.release(claim)
       return undefined
     }
-    return this.#accept(claim, slot, elements, awaited)
+    const batch = this.#accept(claim, slot, elements, awaited)
+    if (batch === undefined || !batch.suspect || suspects.enter(thread)) return batch
+    // It came from the stage, which nobody asks. Handed back, it may find another process, or come again.
+    board.close(slot)
+    ids.abandon(claim, false)
+    await sleep(suspectPauseMs)
+    return undefined
   }
 
   async #ask(claim: ClaimId, holding: number, waitMs: number): Promise<readonly Buffer[] | 'lost'> {
-    const { lanes, hash, ids } = this.#options
+    const { lanes, hash, ids, suspects, thread } = this.#options
     const { id, worker, lane } = claim
     for (let asked = 0; asked < 4; asked++) {
       const jobs = this.#jobs.get(lane) ?? []
@@ -196,7 +205,8 @@ export class Feed {
         waitMs,
         mostChunks,
         mostBytes,
-        holding,
+        // A thread that holds something is given no suspect, nor is one of a process where another runs one.
+        holding: Math.max(holding, suspects.isTakenFor(thread) ? 1 : 0),
       })
       if (reply.word === 'unenrolled') {
         ids.lost(worker, lane)

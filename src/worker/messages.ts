@@ -18,6 +18,8 @@ export interface ThreadData {
   readonly bundle: string
   readonly source: string
   readonly board: SharedArrayBuffer
+  /** The process's SuspectGate. */
+  readonly suspects: SharedArrayBuffer
 }
 
 /** What the main thread says to a thread. */

@@ -3,12 +3,12 @@ import { hostname } from 'node:os'
 import { bundleTasks } from '../code/bundle.ts'
 import { writeBundle } from '../code/write-bundle.ts'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
-import { silentLog } from '../runtime/log.ts'
+import { silentLog, sparingLog } from '../runtime/log.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Client } from '../store/client.ts'
 import { openClient } from '../store/client.ts'
 import { Lanes } from '../store/lanes.ts'
-import { describeTarget, portableTarget, redisTarget } from '../store/target.ts'
+import { describeTarget, portableTarget, redisTarget, unreachable } from '../store/target.ts'
 import type { RedisTarget } from '../store/target.ts'
 import { resolveWorkerOptions } from './options.ts'
 import type { ResolvedWorkerOptions, WorkerOptions } from './options.ts'
@@ -67,8 +67,11 @@ export async function startWorkerOn(
   const target = portableTarget(redis)
   const bundle = await bundleTasks(tasks)
   const { namespace, queue } = options
+  let lastError: unknown
   const onOpen = (client: Client) => {
-    client.on('error', () => undefined)
+    client.on('error', error => {
+      lastError = error
+    })
   }
   const role = { name: 'millrace:worker', silenceMs: 8000 }
   const lanes = new Lanes({ target, namespace, queue, role, onOpen })
@@ -77,6 +80,7 @@ export async function startWorkerOn(
   const host = `${hostname()}:${process.pid}`
   const supervisor = new Supervisor({
     ...options,
+    log: sparingLog(options.log),
     hash: bundle.hash,
     label: host,
     hostname: hostname(),
@@ -95,10 +99,7 @@ export async function startWorkerOn(
   try {
     await lanes.start(connectWithinMs).catch((error: unknown) => {
       if (!(error instanceof RedisUnreachableError)) throw error
-      throw new RedisUnreachableError(
-        `${describeTarget(redis)} did not answer within ${connectWithinMs / 1000} s, and a worker finds its work there. Check that it runs and that the address is right.`,
-        { cause: error },
-      )
+      throw unreachable(describeTarget(redis), connectWithinMs, lastError ?? error)
     })
     await supervisor.start()
   } catch (error) {

@@ -37,7 +37,9 @@ export interface SupervisorOptions extends ResolvedWorkerOptions {
 const endWithinMs = 1000
 /** How long the end of a drain may wait for Redis. */
 const farewellMs = 3000
-const memoryEveryMs = 1000
+const memoryEveryMs = 100
+/** A process that is over its memory limit by this factor is growing too fast for its tasks to be waited for. */
+const memoryBeyond = 1.1
 const pingEveryMs = 10_000
 /** How often the lanes' lists are compared, where they may differ. */
 const agreeEveryMs = 5000
@@ -338,7 +340,10 @@ export class Supervisor {
   #watchMemory(rssMb: number): void {
     this.#memoryTimer = setInterval(() => {
       const megabytes = Math.round(process.memoryUsage.rss() / 1024 / 1024)
-      if (megabytes <= rssMb || this.#draining !== undefined) return
+      if (megabytes <= rssMb) return
+      // Like the death of the process, only that it is known which tasks were running.
+      if (megabytes > rssMb * memoryBeyond) this.#cutShort({ kind: 'memory', megabytes, rssMb })
+      if (this.#draining !== undefined) return
       this.#options.log.warn(
         `the process has ${megabytes} MB of memory, more than its limit of ${rssMb} MB: it drains and ends`,
       )
@@ -350,6 +355,13 @@ export class Supervisor {
       }, this.#closed.reject)
     }, memoryEveryMs)
     this.#memoryTimer.unref()
+  }
+
+  /** Threads that still run are not waited for. */
+  #cutShort(verdict: Verdict): void {
+    for (const thread of this.#crew.threads) {
+      if (thread.verdict === undefined) this.#track(thread.end(verdict, endWithinMs))
+    }
   }
 
   #describe(id: string) {

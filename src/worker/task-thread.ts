@@ -14,7 +14,7 @@ import type { FinishedChunk } from './commit.ts'
 import type { Committer } from './committer.ts'
 import { RunningTask } from './context.ts'
 import type { Batch, Feed } from './feed.ts'
-import { inputsOf } from './inputs.ts'
+import { inputsOf } from '../protocol/inputs.ts'
 import type { JobExtrasCache } from './job-extras.ts'
 import type { ToThread } from './messages.ts'
 import { Pace } from './pace.ts'
@@ -33,6 +33,8 @@ export interface TaskThreadOptions {
   readonly broadcasts: Broadcasts
   /** The queue has these lanes now. */
   readonly onLanes: (lanes: readonly number[]) => void
+  /** The suspect that this thread ran is settled. */
+  readonly leaveSuspects: () => void
   readonly writeLine: (line: string) => void
   /** Handles the messages that wait, without a turn of the event loop. */
   readonly readMessages: () => void
@@ -157,6 +159,7 @@ export class TaskThread {
 
   /** The main thread has revoked it while it waited, and hands it back. */
   #drop(batch: Batch): void {
+    if (batch.suspect) this.#options.leaveSuspects()
     this.#board.close(batch.slot)
     this.#options.ids.abandon(batch.claim, false)
   }
@@ -362,7 +365,8 @@ export class TaskThread {
       pace.add(elapsedMs * 1e6, tasks)
       paceNs = pace.ns
     }
-    return this.#options.committer.send(batch, finished, paceNs)
+    const sent = this.#options.committer.send(batch, finished, paceNs)
+    return batch.suspect ? sent.then(this.#options.leaveSuspects) : sent
   }
 
   #speedOf(task: string) {

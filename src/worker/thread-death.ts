@@ -2,6 +2,7 @@ import type { ResolvedTaskOptions } from '../code/task.ts'
 import { TaskQuarantinedError } from '../errors.ts'
 import { decodeChunk, encodeChunk } from '../protocol/chunk.ts'
 import type { Chunk, ChunkHeader } from '../protocol/chunk.ts'
+import { factsOf } from '../protocol/evidence.ts'
 import { describeFailure } from '../protocol/failure.ts'
 import { encodeOutcome } from '../protocol/outcome.ts'
 import type { FailureCode } from '../protocol/outcome.ts'
@@ -12,7 +13,7 @@ import { partHash } from './board.ts'
 import type { Board } from './board.ts'
 import { cancelError, endOf, timeoutError } from './chunk-run.ts'
 import type { Commit, TaskEnd } from './commit.ts'
-import { inputsOf } from './inputs.ts'
+import { inputsOf } from '../protocol/inputs.ts'
 import type { Verdict } from './thread-handle.ts'
 
 /**
@@ -20,7 +21,7 @@ import type { Verdict } from './thread-handle.ts'
  * any, one asynchronous task in progress is certain too; of several each may have been it, and they run alone next
  * time, so that the next end is certain.
  */
-export type Charge = 'death' | 'suspect' | 'timeout' | 'cancel'
+export type Charge = 'death' | 'suspect' | 'memory' | 'timeout' | 'cancel'
 
 /** A task that is charged. */
 export interface Charged {
@@ -32,7 +33,7 @@ export interface Charged {
 export function chargedTasks(board: Board, verdict: Verdict | undefined): readonly Charged[] {
   if (verdict?.kind === 'drain') return []
   const { batch, task, slot } = board.look()
-  if (verdict !== undefined && (verdict.batch !== batch || verdict.task !== task)) {
+  if (verdict !== undefined && verdict.kind !== 'memory' && (verdict.batch !== batch || verdict.task !== task)) {
     // It had gone on before it was ended: whatever runs there now is not to blame.
     return []
   }
@@ -47,7 +48,7 @@ export function chargedTasks(board: Board, verdict: Verdict | undefined): readon
   return pending.map(({ partHash: hash, index }) => ({
     hash,
     index,
-    charge: pending.length === 1 ? charge : 'suspect',
+    charge: pending.length === 1 || charge === 'memory' ? charge : 'suspect',
   }))
 }
 
@@ -72,7 +73,11 @@ export interface DeathContext {
 export interface ChunkVerdict {
   readonly commit: Commit
   /** Tasks that are quarantined by it. */
-  readonly quarantined: readonly { readonly index: number; readonly element: Buffer }[]
+  readonly quarantined: readonly {
+    readonly index: number
+    readonly element: Buffer
+    readonly evidence: readonly string[]
+  }[]
 }
 
 /**
@@ -89,7 +94,7 @@ export function judgeChunk(chunk: Chunk, charged: readonly Charged[], context: D
   if (own.length === 0) return undefined
   const runs: Run[] = []
   const retries: Retry[] = []
-  const quarantined: { index: number; element: Buffer }[] = []
+  const quarantined: { index: number; element: Buffer; evidence: readonly string[] }[] = []
   let from = first
   const others = (to: number) => {
     if (to > from)
@@ -103,7 +108,8 @@ export function judgeChunk(chunk: Chunk, charged: readonly Charged[], context: D
       retries.push({ delayMs: end.delayMs, element: alone(chunk, index, end.retry) })
       continue
     }
-    const { evidence, worker } = context
+    const { worker } = context
+    const evidence = [...context.evidence.slice(0, 1), ...factsOf(chunk, index), ...context.evidence.slice(1)]
     const outcome = { code: end.code, attempt, worker, error: end.error }
     const isQuarantined = end.code === 'TASK_QUARANTINED'
     runs.push({
@@ -112,7 +118,7 @@ export function judgeChunk(chunk: Chunk, charged: readonly Charged[], context: D
       kind: 'failure',
       bytes: encodeOutcome(isQuarantined ? { ...outcome, evidence } : outcome),
     })
-    if (isQuarantined) quarantined.push({ index, element: alone(chunk, index, { deaths: 0 }) })
+    if (isQuarantined) quarantined.push({ index, element: alone(chunk, index, { deaths: 0 }), evidence })
   }
   others(first + count)
   const commit = { part: { job, incarnation }, chunks: [{ first, attempt, done: count }], runs, retries }
@@ -137,7 +143,10 @@ function judgeTask({ header }: Chunk, index: number, charge: Charge, context: De
       if (end?.kind === 'retry') return { retry: { attempt: header.attempt + 1, deaths: 0 }, delayMs: end.delayMs }
       return { code: 'TASK_TIMEOUT', error: describeFailure(error) }
     }
+    case 'memory':
     case 'death': {
+      // Each task that ran may be the one that took the memory. Next time it runs with no other suspect in its process.
+      if (charge === 'memory' && header.deaths === 0) return { retry: { deaths: 1 }, delayMs: 0 }
       // 0 clean, 1 suspect, n + 1: n certain deaths, of which this is one.
       const deaths = Math.max(1, header.deaths) + 1
       if (deaths <= maxDeaths) return { retry: { deaths }, delayMs: 0 }

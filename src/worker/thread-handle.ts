@@ -6,7 +6,7 @@ import { Board } from './board.ts'
 import type { FromThread, TaskDescription, ThreadData, ToThread } from './messages.ts'
 
 export interface ThreadStart {
-  readonly data: Omit<ThreadData, 'board' | 'thread'>
+  readonly data: Omit<ThreadData, 'board' | 'thread' | 'suspects'>
   readonly resourceLimits: ResourceLimits
 }
 
@@ -21,6 +21,8 @@ export interface ThreadExit {
 export type Verdict =
   /** The task on the stack, or the loop, is past its time limit. */
   | { readonly kind: 'timeout' | 'cancel'; readonly batch: number; readonly task: number }
+  /** Its process is over its memory limit, and goes on taking more. */
+  | { readonly kind: 'memory'; readonly megabytes: number; readonly rssMb: number }
   /** No one's fault. */
   | { readonly kind: 'drain' }
 
@@ -55,10 +57,15 @@ export class ThreadHandle {
   drained = false
   readonly #worker: Worker
 
-  constructor(number: number, { data, resourceLimits }: ThreadStart, { onMessage, onExit }: ThreadEvents) {
+  constructor(
+    number: number,
+    { data, resourceLimits }: ThreadStart,
+    { onMessage, onExit }: ThreadEvents,
+    suspects: SharedArrayBuffer,
+  ) {
     this.number = number
     this.#worker = new Worker(threadEntry(), {
-      workerData: { ...data, thread: number, board: this.board.buffer } satisfies ThreadData,
+      workerData: { ...data, thread: number, board: this.board.buffer, suspects } satisfies ThreadData,
       resourceLimits,
       name: `millrace ${number}`,
     })

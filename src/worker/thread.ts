@@ -13,6 +13,7 @@ import { blockMs, Feed } from './feed.ts'
 import { JobExtrasCache } from './job-extras.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
 import { PendingTasks } from './pending-tasks.ts'
+import { SuspectGate } from './suspect-gate.ts'
 import { TaskThread } from './task-thread.ts'
 
 /** What a thread of a worker is started with: loads the task module, runs its `setup`, then runs tasks until it is drained. */
@@ -84,12 +85,14 @@ async function work(module: TaskModule): Promise<void> {
   // What is under way when a connection is lost must not be sent again: its claim may have been abandoned.
   const waits = new Lanes({ ...common, role: { name: `${name}-wait`, silenceMs: blockMs + 4000, once: true } })
   const ids = new ClaimIds(lanes, send)
+  const suspects = new SuspectGate(data.suspects)
   const writeLine = (line: string) => {
     send({ type: 'log', level: 'info', line })
   }
   const feed = new Feed({
     hash: data.hash,
     thread: data.thread,
+    suspects,
     board,
     ids,
     lanes,
@@ -120,6 +123,9 @@ async function work(module: TaskModule): Promise<void> {
     committer: new Committer({ hash: data.hash, worker: label, lanes, ids, warn, settled }),
     pending: new PendingTasks(board, monotonicMs),
     extras: new JobExtrasCache(lanes, send),
+    leaveSuspects: () => {
+      suspects.leave(data.thread)
+    },
     broadcasts,
     onLanes: numbers => {
       lanes.adopt(numbers)

@@ -8,7 +8,7 @@ import type { Log } from '../runtime/log.ts'
 import type { Lanes } from '../store/lanes.ts'
 import { chargedTasks, judgeChunk } from './thread-death.ts'
 import type { Charged } from './thread-death.ts'
-import type { ThreadExit, ThreadHandle } from './thread-handle.ts'
+import type { ThreadExit, ThreadHandle, Verdict } from './thread-handle.ts'
 
 export interface UndertakerOptions {
   readonly lanes: Lanes
@@ -73,7 +73,7 @@ export class Undertaker {
           const { commit, quarantined } = verdict
           const { word } = await store.settle({ ...commit.part, hash }, claim, { ...commit, paceNs: 0 })
           if (word !== 'committed') continue
-          for (const { index, element } of quarantined) {
+          for (const { index, element, evidence } of quarantined) {
             const entry = encodeEvidence({ at: Date.now(), worker, evidence })
             await store.noteQuarantine(commit.part.job, index, entry, element)
           }
@@ -94,7 +94,7 @@ export class Undertaker {
     const how =
       verdict === undefined
         ? `${name} ended with exit code ${exit?.code ?? 'unknown'}${error === undefined ? '' : `: ${error.name}: ${error.message}`}`
-        : `${name} was ended: ${verdict.kind === 'cancel' ? 'its task was cancelled and went on' : 'its task was over its time limit'}`
+        : `${name} was ended: ${reasonOf(verdict)}`
     const megabytes = Math.round(process.memoryUsage.rss() / 1024 / 1024)
     const stack =
       error?.stack
@@ -110,6 +110,19 @@ export class Undertaker {
       `the process had ${megabytes} MB of memory`,
       ...thread.lastLines.map(line => `log: ${line}`),
     ]
+  }
+}
+
+function reasonOf(verdict: Verdict): string {
+  switch (verdict.kind) {
+    case 'cancel':
+      return 'its task was cancelled and went on'
+    case 'timeout':
+      return 'its task was over its time limit'
+    case 'memory':
+      return `its process had ${verdict.megabytes} MB of memory, more than its rssMb of ${verdict.rssMb}, while this task ran`
+    case 'drain':
+      return 'its worker ended'
   }
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { renderJob, renderJobs, renderQuarantine } from '../../src/cli/jobs-text.ts'
-import { decodeQuarantined } from '../../src/cli/quarantine.ts'
+import { decodeQuarantined } from '../../src/protocol/evidence.ts'
 import { styleFor } from '../../src/cli/style.ts'
 import type { JobView } from '../../src/store/inspect/reports.ts'
 
@@ -50,7 +50,7 @@ describe('a quarantined task', () => {
   const entry = `${JSON.stringify({ at: 1_000, worker: 'host:7/0', evidence: ['process vanished', 'again'] })}\n{"chunk":1}`
 
   test('is shown with its evidence', () => {
-    const text = renderQuarantine([decodeQuarantined('a:b:17', entry)], 61_000, plain)
+    const text = renderQuarantine([decodeQuarantined('a:b:17', Buffer.from(entry))], 61_000, plain)
     expect(text.split('\n').slice(1)).toEqual([
       '  a:b/17  1 min ago, last on host:7/0',
       '    process vanished',
@@ -61,7 +61,14 @@ describe('a quarantined task', () => {
   test.each(['', 'no json', '[]', 'null', '{"at":"x","evidence":{}}'])(
     'with damaged evidence %j is shown all the same',
     damaged => {
-      expect(decodeQuarantined('job:3', damaged)).toEqual({ job: 'job', index: 3, atMs: 0, worker: '', evidence: [] })
+      expect(decodeQuarantined('job:3', Buffer.from(damaged))).toEqual({
+        job: 'job',
+        index: 3,
+        at: 0,
+        worker: '',
+        evidence: [],
+        chunk: undefined,
+      })
     },
   )
 })

@@ -75,7 +75,22 @@ describe('connect', () => {
   test('says where it looked and what to do when Redis is not there', async () => {
     const error = await caught(connect({ redis: 'redis://127.0.0.1:1', connectTimeoutMs: 300 }))
     expect(error).toBeInstanceOf(RedisUnreachableError)
-    expect((error as Error).message).toMatch(/127\.0\.0\.1:1 did not answer within 300 ms.*embedded/)
+    expect((error as Error).message).toMatch(/127\.0\.0\.1:1 could not be reached within 0\.3 s.*embedded/)
+  })
+
+  test('says at once that a password is wrong, or missing', async () => {
+    await using guarded = await startRedis({ port: true })
+    await guarded.cli('CONFIG', 'SET', 'requirepass', 'right')
+    for (const password of ['', ':wrong@']) {
+      const started = performance.now()
+      const error = await caught(connect({ redis: `redis://${password}127.0.0.1:${guarded.port ?? 0}` }))
+      expect(error).toBeInstanceOf(RedisUnreachableError)
+      expect((error as Error).message).toMatch(
+        /refuses this user or password \((WRONGPASS|NOAUTH) .*Give the right ones/,
+      )
+      // Not when its patience of ten seconds is over.
+      expect(performance.now() - started).toBeLessThan(8000)
+    }
   })
 
   test('refuses a server that would delete waiting tasks', async () => {
@@ -114,7 +129,7 @@ describe('connect', () => {
     expect(await mill.run(square, 2)).toBe(4)
     expect(await other.workers()).toEqual([])
     const waiting = other.map(square, [1])
-    await until(async () => (await waiting.progress()).waitingFor?.startsWith('a worker with the code'), {
+    await until(async () => (await waiting.progress()).waitingFor?.startsWith('no worker is running'), {
       what: 'it says that nobody is there',
     })
   })

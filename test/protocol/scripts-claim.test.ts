@@ -85,9 +85,32 @@ describe('claim', () => {
     const lane = await laneWithWorker()
     const job = await lane.job(3, { complete: false })
     await lane.take('w', 'a')
-    await lane.client.rpush(lane.keysOf(job.job).chunks, chunkOf(job, { first: 9, deaths: 1 }))
+    await lane.client.rpush(lane.keysOf(job.job).chunks, chunkOf(job, { first: 2, deaths: 1 }))
     expect((await lane.take('w', 'a', { mostChunks: 10 })).word).toBe('empty')
-    expect(spans((await lane.take('w', 'b', { mostChunks: 10 })).chunks)).toEqual(['9+1'])
+    expect(spans((await lane.take('w', 'b', { mostChunks: 10 })).chunks)).toEqual(['2+1'])
+  })
+
+  test('gives no chunk of another job or incarnation, or of tasks that were not submitted', async () => {
+    const lane = await laneWithWorker()
+    const job = await lane.job(2)
+    const odd = [
+      chunkOf({ ...job, incarnation: 'other' }, { first: 0 }),
+      chunkOf({ ...job, job: 'other' }, { first: 0 }),
+      chunkOf(job, { first: 0, count: 999_999_999_999_999, kind: 'range' }),
+      chunkOf(job, { first: 2 }),
+    ]
+    await lane.client.rpush(lane.keysOf(job.job).chunks, ...odd)
+    expect(spans((await lane.take('w', 'a')).chunks)).toEqual(['0+1'])
+    expect(await lane.client.llen(lane.keys.malformed)).toBe(odd.length)
+  })
+
+  test('throws names out of the queue that can be none, which nobody could declare', async () => {
+    const lane = await laneWithWorker()
+    await lane.job(1)
+    for (const name of [Buffer.from([0xff, 0xfe]), Buffer.from('a b'), Buffer.alloc(300, 0x61), Buffer.alloc(0)])
+      await lane.client.zadd(lane.codeKeys().ready, '-inf', name)
+    expect(spans((await lane.take('w', 'a')).chunks)).toEqual(['0+1'])
+    expect(await lane.client.zcard(lane.codeKeys().ready)).toBe(0)
   })
 
   test('leaves a staged suspect to a thread that holds nothing', async () => {

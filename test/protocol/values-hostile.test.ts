@@ -2,18 +2,8 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { MalformedDataError } from '../../src/errors.ts'
 import { decodeBatch, decodeValue, encodeBatch, encodeValue } from '../../src/protocol/values.ts'
+import { mutated, seeded } from './support/mutations.ts'
 import { graphs, partsOf, values } from './values-arbitraries.ts'
-
-/** A generator of numbers below 2³² that a failure can be repeated with (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return (mixed ^ (mixed >>> 14)) >>> 0
-  }
-}
 
 const decoders = { decodeValue, decodeBatch }
 
@@ -68,23 +58,6 @@ function tryDecoding(bytes: Uint8Array, decode: (bytes: Uint8Array) => unknown):
   return true
 }
 
-function mutated(bytes: Buffer, other: Buffer, next: () => number): Buffer {
-  let result = Buffer.from(bytes)
-  const times = 1 + (next() % 4)
-  for (let i = 0; i < times; i++) {
-    const at = next() % (result.length + 1)
-    const end = Math.min(result.length, at + (next() % 8))
-    const [before, after] = [result.subarray(0, at), result.subarray(end)]
-    const kind = next() % 6
-    if (kind === 0) result = Buffer.concat([before, Buffer.from([next()]), after])
-    else if (kind === 1) result = Buffer.concat([before, after])
-    else if (kind === 2) result = Buffer.concat([before, result.subarray(at, end), result.subarray(at)])
-    else if (kind === 3) result = Buffer.concat([before, other.subarray(next() % other.length), after])
-    else if (at < result.length) result[at] = kind === 4 ? next() : interesting[next() % interesting.length]!
-  }
-  return result.subarray(0, 20_000)
-}
-
 /** Bytes that mean something in the format: headers, extension types, extreme sizes. */
 const interesting = [
   ...[0x00, 0x01, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xe0, 0xff],
@@ -125,7 +98,8 @@ describe.each(Object.entries(decoders))('any bytes are safe to %s', (name, decod
     let slowestMs = 0
     let peakBytes = 0
     for (let i = 0; i < 12_000; i++) {
-      const bytes = mutated(originals[next() % originals.length]!, originals[next() % originals.length]!, next)
+      const [original, other] = [originals[next() % originals.length]!, originals[next() % originals.length]!]
+      const bytes = mutated(original, other, next, interesting)
       const startedMs = performance.now()
       if (tryDecoding(bytes, decode)) decoded++
       slowestMs = Math.max(slowestMs, performance.now() - startedMs)

@@ -7,7 +7,7 @@ import { decodeOutcome } from '../../src/protocol/outcome.ts'
 import { decodeBatch, decodeValue, encodeBatch } from '../../src/protocol/values.ts'
 import { buildCommits, commitLimits } from '../../src/worker/commit.ts'
 import type { FinishedChunk, TaskEnd } from '../../src/worker/commit.ts'
-import { inputsOf } from '../../src/worker/inputs.ts'
+import { inputsOf } from '../../src/protocol/inputs.ts'
 
 const header = (first: number, count: number, more: Partial<ChunkHeader> = {}): ChunkHeader => ({
   job: 'j',

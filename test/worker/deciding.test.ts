@@ -5,7 +5,7 @@ import { decodeOutcome, encodeOutcome } from '../../src/protocol/outcome.ts'
 import { encodeBatch, encodeValue } from '../../src/protocol/values.ts'
 import { Board, partHash } from '../../src/worker/board.ts'
 import { tailOf } from '../../src/worker/hand-back.ts'
-import { inputsOf } from '../../src/worker/inputs.ts'
+import { inputsOf } from '../../src/protocol/inputs.ts'
 import { Pace } from '../../src/worker/pace.ts'
 import { chargedTasks, judgeChunk } from '../../src/worker/thread-death.ts'
 import type { Charge } from '../../src/worker/thread-death.ts'
@@ -68,7 +68,7 @@ describe('the end of a thread', () => {
     expect(verdict?.commit.retries).toEqual([])
     expect(decodeOutcome(verdict!.commit.runs[0]!.bytes)).toMatchObject({
       code: 'TASK_QUARANTINED',
-      evidence: ['it fell over'],
+      evidence: ['it fell over', "its input was 'input 10'", 'it was in attempt 1'],
     })
     expect(verdict?.quarantined.map(({ index }) => index)).toEqual([10])
   })

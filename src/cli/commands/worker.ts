@@ -15,6 +15,10 @@ import { plural } from '../words.ts'
 
 interface WorkerFlags extends RedisFlags {
   readonly threads: number
+  readonly leaseMs?: number
+  readonly heapMb?: number
+  readonly rssMb?: number
+  readonly maxDeaths?: number
   readonly demo?: boolean
   readonly plainTask?: string
   readonly plainList?: string
@@ -41,6 +45,26 @@ export function workerCommand(end: (exitCode: number) => void): Command {
     )
     .argument('[tasks]', 'the task module, such as tasks.ts')
     .option('--threads <n>', 'threads that run tasks', wholeNumber(1, 1024), availableParallelism())
+    .option(
+      '--lease-ms <ms>',
+      'how long it may be silent before its tasks are given to others (default: 6000)',
+      wholeNumber(1000, 3_600_000),
+    )
+    .option(
+      '--heap-mb <mb>',
+      "heap of each thread; a task that needs more ends its thread (default: Node's own limit)",
+      wholeNumber(16, 1_000_000),
+    )
+    .option(
+      '--rss-mb <mb>',
+      'memory of the process at which it hands back its work and ends, for what heaps do not cover (default: none)',
+      wholeNumber(64, 1_000_000_000),
+    )
+    .option(
+      '--max-deaths <n>',
+      'how often a task may take its thread or process down before it is set aside (default: 3)',
+      wholeNumber(1, 1000),
+    )
     .option('--demo', 'run the tasks of millrace demo instead of a module of yours')
   withRedis(command)
   command
@@ -77,10 +101,21 @@ async function work(file: string, { flags, plain, found, signal }: Work): Promis
 
 async function start(
   file: string,
-  { threads, namespace, queue }: WorkerFlags,
+  { threads, namespace, queue, leaseMs, heapMb, rssMb, maxDeaths }: WorkerFlags,
   { redis }: FoundRedis,
 ): Promise<Started> {
-  const worker = await startWorker({ tasks: file, redis, threads, namespace, queue, log })
+  const worker = await startWorker({
+    tasks: file,
+    redis,
+    threads,
+    namespace,
+    queue,
+    ...(leaseMs === undefined ? {} : { leaseMs }),
+    ...(heapMb === undefined ? {} : { heapMb }),
+    ...(rssMb === undefined ? {} : { rssMb }),
+    ...(maxDeaths === undefined ? {} : { maxDeaths }),
+    log,
+  })
   const { id, tasks, hash, closed } = worker
   closed.catch((error: unknown) => {
     log.warn(error instanceof Error ? error.message : String(error))
@@ -98,11 +133,19 @@ async function start(
 
 async function startPlain(
   file: string,
-  { threads }: WorkerFlags,
+  { threads, leaseMs, maxDeaths }: WorkerFlags,
   plain: PlainFlags,
   { redis }: FoundRedis,
 ): Promise<Started> {
-  const worker = await startPlainWorker({ ...plain, tasks: file, redis, threads, log })
+  const worker = await startPlainWorker({
+    ...plain,
+    tasks: file,
+    redis,
+    threads,
+    ...(leaseMs === undefined ? {} : { leaseMs }),
+    ...(maxDeaths === undefined ? {} : { maxDeaths }),
+    log,
+  })
   const { id } = worker
   return {
     id,

@@ -45,7 +45,17 @@ elseif staged and not front then
   redis.call('LPUSH', malformedKey, string.sub(staged, 1, 4096))
   redis.call('LTRIM', malformedKey, 0, 99)
 end
-local jobs = redis.call('ZRANGE', readyKey, 0, 15)
+local jobs = {}
+for _, job in ipairs(redis.call('ZRANGE', readyKey, 0, 15)) do
+  if #job <= 200 and string.match(job, '^[%w._:%-]+$') then
+    jobs[#jobs + 1] = job
+  else
+    -- No caller could declare its keys, and it would stand first in line for ever.
+    redis.call('ZREM', readyKey, job)
+    redis.call('LPUSH', malformedKey, string.sub(job, 1, 4096))
+    redis.call('LTRIM', malformedKey, 0, 99)
+  end
+end
 local declared = {}
 for i = moreArgsFrom, #ARGV do declared[ARGV[i]] = moreKeysFrom + 2 * (i - moreArgsFrom) end
 if #taken == 0 then
@@ -54,9 +64,9 @@ if #taken == 0 then
     local at = declared[job]
     if not at then return { 'undeclared', jobs } end
     local partKey, chunksKey = KEYS[at], KEYS[at + 1]
-    local want = chunkSize(partKey, slots)
+    local want, incarnation, submitted = chunkSize(partKey, slots)
     while tasks < want and #taken < tonumber(mostChunks) and size < tonumber(mostBytes) do
-      local chunk = take(chunksKey, want - tasks)
+      local chunk = take(chunksKey, job, incarnation, submitted, want - tasks)
       if not chunk then break end
       local alone = chunk.deaths > 0
       if alone and held + #taken > 0 then

@@ -40,27 +40,31 @@ end
 
 /**
  * `chunkSize(part, slots)`: how many tasks a thread should take at once, from the part's measured pace (ns a task) and
- * its waiting tasks. Guided self-scheduling (Polychronopoulos & Kuck, 1987): a share of what is left, so that the tail
+ * its waiting tasks; and the part's incarnation and cursor, which `take` wants to know. Guided self-scheduling (Polychronopoulos & Kuck, 1987): a share of what is left, so that the tail
  * is fine-grained, between half a millisecond and twenty of work. An unmeasured part gives one task, so that the first
  * tasks spread over all threads. Never more than two thirds of 65,535, which a thread counts up to: a claim may become
  * half as large again, since `take` does not cut what is only a little too large.
- * `take(chunksKey, want)`: the next chunk of a List, cut to `want` tasks, or nil. Uses `malformedKey`.
+ * `take(chunksKey, job, incarnation, submitted, want)`: the next chunk of a List, cut to `want` tasks, or nil. What is none,
+ * is another job's or an earlier incarnation's, or goes beyond what was submitted is set aside. Uses `malformedKey`.
  */
 export const taking = `
 local function chunkSize(partKey, slots)
-  local record = redis.call('HMGET', partKey, 'pace', 'waiting')
+  local record = redis.call('HMGET', partKey, 'pace', 'waiting', 'incarnation', 'submitted')
   local pace, waiting = tonumber(record[1] or 0) or 0, tonumber(record[2] or 0) or 0
-  if pace <= 0 then return 1 end
+  local incarnation, submitted = record[3], tonumber(record[4] or 0) or 0
+  if pace <= 0 then return 1, incarnation, submitted end
   local most = math.max(1, math.floor(2e7 / pace))
   local least = math.max(1, math.floor(5e5 / pace))
-  return math.min(math.max(math.min(most, math.ceil(waiting / (2 * slots))), math.min(least, most)), 43690)
+  local size = math.max(math.min(most, math.ceil(waiting / (2 * slots))), math.min(least, most))
+  return math.min(size, 43690), incarnation, submitted
 end
-local function take(chunksKey, want)
+local function take(chunksKey, job, incarnation, submitted, want)
   for _ = 1, 16 do
     local element = redis.call('RPOP', chunksKey)
     if not element then return nil end
     local chunk = parse(element)
-    if not chunk then
+    -- One that says that it has more tasks than there are would be cut, piece by piece, for ever.
+    if not chunk or chunk.job ~= job or chunk.incarnation ~= incarnation or chunk.first + chunk.count > submitted then
       redis.call('LPUSH', malformedKey, string.sub(element, 1, 4096))
       redis.call('LTRIM', malformedKey, 0, 99)
     else
@@ -100,7 +104,8 @@ local function offer(job, isNew)
     local slots = tonumber(redis.call('HGET', laneKey, 'slots') or 1)
     local tasks = 0
     while wanting > 0 do
-      local chunk = take(chunksKey, chunkSize(partKey, slots))
+      local want, incarnation, submitted = chunkSize(partKey, slots)
+      local chunk = take(chunksKey, job, incarnation, submitted, want)
       if not chunk then break end
       redis.call('LPUSH', stageKey, chunk.element)
       tasks = tasks + chunk.count

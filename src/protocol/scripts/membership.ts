@@ -120,7 +120,7 @@ local record = redis.call('HMGET', laneKey, 'reapedAt', 'reapingSince')
 local since, gap = tonumber(record[2] or now), now - tonumber(record[1] or 0)
 if gap >= 0 and gap < lease / 12 then return {} end
 -- A clock that was set back (a restore elsewhere) is a stall as well.
-if gap < 0 or gap > lease / 3 then since = now end
+if gap < 0 or gap > lease / 3 or since > now then since = now end
 redis.call('HSET', laneKey, 'reapedAt', int(now), 'reapingSince', int(since))
 if now - since >= lease then
   for _, worker in ipairs(redis.call('ZRANGE', workersKey, '-inf', '(' .. int(now), 'BYSCORE', 'LIMIT', 0, 64)) do
@@ -132,7 +132,16 @@ local dead, all = redis.call('ZRANGE', deadKey, 0, 63), redis.call('ZCARD', dead
 if all > 64 then
   for _, worker in ipairs(redis.call('ZRANGE', deadKey, math.max(64, all - 64), -1)) do dead[#dead + 1] = worker end
 end
-return dead
+local names = {}
+for _, worker in ipairs(dead) do
+  if #worker <= 256 and string.match(worker, '^[%w._:%-]+$') then
+    names[#names + 1] = worker
+  else
+    -- Nothing of ours: there are no claims under such a name, and it would be listed for ever.
+    redis.call('ZREM', deadKey, worker)
+  end
+end
+return names
 `,
 })
 

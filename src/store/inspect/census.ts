@@ -16,46 +16,83 @@ export interface Timed {
 }
 
 /** Jobs with delayed retries, those that are due first in front. */
-export async function jobsByDueTime({ client, keys }: LaneStore, most: number): Promise<Timed[]> {
-  return timed(await client.zrange(keys.due, 0, String(most - 1), 'WITHSCORES'))
+export async function jobsByDueTime(lane: LaneStore, most: number): Promise<Timed[]> {
+  const { due } = lane.keys
+  const flat = await lane.read([{ key: due, kind: 'zset' }], () =>
+    lane.client.zrangeBuffer(due, 0, String(most - 1), 'WITHSCORES'),
+  )
+  const members = flat.filter((_, i) => i % 2 === 0)
+  const scores = flat.filter((_, i) => i % 2 === 1)
+  const odd = await namesOnly(lane, due, members)
+  return members.flatMap((name, i) => (odd.has(name) ? [] : [{ name: String(name), atMs: Number(scores[i]) }]))
 }
 
 /** Jobs whose driver's lease has lapsed. */
 export async function undrivenJobs(lane: LaneStore, most: number): Promise<string[]> {
   const nowMs = await redisNowMs(lane)
-  return lane.client.zrange(lane.keys.driven, '-inf', String(nowMs), 'BYSCORE', 'LIMIT', 0, most)
+  return readNames(lane, lane.keys.driven, key =>
+    lane.client.zrangeBuffer(key, '-inf', String(nowMs), 'BYSCORE', 'LIMIT', 0, most),
+  )
 }
 
 /** Jobs by age, oldest first, from that position on. */
-export function jobsByAge({ client, keys }: LaneStore, from: number, most: number): Promise<string[]> {
-  return client.zrange(keys.jobs, from, String(from + most - 1))
+export function jobsByAge(lane: LaneStore, from: number, most: number): Promise<string[]> {
+  return readPage(lane, lane.keys.jobs, from, most)
 }
 
 /** Jobs that stand in the queue for threads with this code. */
-export function readyJobs({ client, lane }: LaneStore, hash: string, most: number): Promise<string[]> {
-  return client.zrange(codeKeys(lane, hash).ready, 0, String(most - 1))
+export function readyJobs(lane: LaneStore, hash: string, most: number): Promise<string[]> {
+  return readPage(lane, codeKeys(lane.lane, hash).ready, 0, most)
 }
 
 /** Claims that have ended within the last half hour, from that position on. */
-export function retiredClaims({ client, keys }: LaneStore, from: number, most: number): Promise<string[]> {
-  return client.zrange(keys.retired, from, String(from + most - 1))
+export function retiredClaims(lane: LaneStore, from: number, most: number): Promise<string[]> {
+  return readPage(lane, lane.keys.retired, from, most)
 }
 
-/** What a worker said of itself, as JSON; null when Redis does not know it. */
-export function workerInfo({ client, lane }: LaneStore, worker: string): Promise<string | null> {
-  return client.hget(workerKeys(lane, worker).worker, 'info')
+/** What a worker said of itself, as JSON, and with its last heartbeat; null when Redis does not know it. */
+export async function workerRecord(
+  lane: LaneStore,
+  worker: string,
+): Promise<{ readonly info: string | null; readonly stats: string | null }> {
+  const key = workerKeys(lane.lane, worker).worker
+  const [info = null, stats = null] = await lane.read([{ key, kind: 'hash' }], () =>
+    lane.client.hmget(key, 'info', 'stats'),
+  )
+  return { info, stats }
 }
 
 /** How many threads block on the stage of this code. */
 export async function waitingThreads(lane: LaneStore, hash: string): Promise<number> {
-  return lane.client.zcount(codeKeys(lane.lane, hash).waiting, await redisNowMs(lane), '+inf')
+  const key = codeKeys(lane.lane, hash).waiting
+  const nowMs = await redisNowMs(lane)
+  return lane.read([{ key, kind: 'zset' }], () => lane.client.zcount(key, nowMs, '+inf'))
+}
+
+function readPage(lane: LaneStore, key: string, from: number, most: number): Promise<string[]> {
+  return readNames(lane, key, () => lane.client.zrangeBuffer(key, from, String(from + most - 1)))
+}
+
+/** Members of a sorted set that are names. Others would come again with every look, and nothing could be done with them. */
+async function readNames(lane: LaneStore, key: string, read: (key: string) => Promise<Buffer[]>): Promise<string[]> {
+  const members = await lane.read([{ key, kind: 'zset' }], () => read(key))
+  const odd = await namesOnly(lane, key, members)
+  return members.filter(member => !odd.has(member)).map(String)
+}
+
+/** Takes members that can't be names out of the set, and gives them. */
+async function namesOnly(lane: LaneStore, key: string, members: readonly Buffer[]): Promise<Set<Buffer>> {
+  const odd = members.filter(member => member.length > 200 || !/^[\w.:-]+$/.test(member.toString('latin1')))
+  if (odd.length > 0) await lane.expel(key, odd)
+  return new Set(odd)
 }
 
 /**
  * Deletes entries of the quarantine beyond the newest `keep`, at most about a thousand a call. Resolves with how many.
  */
-export async function pruneQuarantine({ client, keys }: LaneStore, keep: number): Promise<number> {
-  const excess = (await client.hlen(keys.quarantine)) - keep
+export async function pruneQuarantine(lane: LaneStore, keep: number): Promise<number> {
+  const { client, keys } = lane
+  const excess = (await lane.read([{ key: keys.quarantine, kind: 'hash' }], () => client.hlen(keys.quarantine))) - keep
   if (excess <= 0) return 0
   const found: Timed[] = []
   let cursor = '0'

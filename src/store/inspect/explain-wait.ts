@@ -1,7 +1,9 @@
+import { parseHeader } from '../../protocol/chunk.ts'
 import { partKeys } from '../../protocol/keys.ts'
 import type { LaneStore } from '../lane-store.ts'
 import { redisNowMs, timed, waitingThreads } from './census.ts'
 import { inWords } from './info.ts'
+import type { Refusal } from './refusal.ts'
 import type { WorkerView } from './reports.ts'
 import { readWorkers } from './workers.ts'
 
@@ -9,15 +11,23 @@ import { readWorkers } from './workers.ts'
  * What a job's part waits for right now, in words that can follow "waits: "; undefined while tasks of it are running or
  * when there is nothing left to wait for.
  */
-export async function explainWait(lane: LaneStore, { job }: { readonly job: string }): Promise<string | undefined> {
+export async function explainWait(
+  lane: LaneStore,
+  { job, refusal }: { readonly job: string; readonly refusal?: Refusal | undefined },
+): Promise<string | undefined> {
   const { part, delayed } = partKeys(lane.lane, job)
-  const [[state, task, hash, complete, submitted, waiting, settled], retries, nowMs, workers] = await Promise.all([
-    lane.client.hmget(part, 'state', 'task', 'hash', 'complete', 'submitted', 'waiting', 'settled'),
-    lane.client.zrange(delayed, 0, '0', 'WITHSCORES'),
-    redisNowMs(lane),
-    readWorkers(lane),
-  ])
-  const delayedChunks = await lane.client.zcard(delayed)
+  const keys = [
+    { key: part, kind: 'part' },
+    { key: delayed, kind: 'zset' },
+  ] as const
+  const read = () =>
+    Promise.all([
+      lane.client.hmget(part, 'state', 'task', 'hash', 'complete', 'submitted', 'waiting', 'settled'),
+      lane.client.zrange(delayed, 0, '0', 'WITHSCORES'),
+      lane.client.zcard(delayed),
+    ])
+  const [[[state, task, hash, complete, submitted, waiting, settled], retries, delayedChunks], nowMs, workers] =
+    await Promise.all([lane.read(keys, read), redisNowMs(lane), readWorkers(lane)])
   return waitInWords({
     state: state ?? 'gone',
     task: task ?? '',
@@ -29,8 +39,16 @@ export async function explainWait(lane: LaneStore, { job }: { readonly job: stri
     delayed: delayedChunks,
     retryInMs: timed(retries).map(({ atMs }) => atMs - nowMs)[0],
     workers,
+    staged: hash == null ? 0 : await stagedTasks(lane, hash, job),
     idleThreads: hash == null ? 0 : await waitingThreads(lane, hash),
+    refusal,
   })
+}
+
+/** How many tasks of the job stand on the stage of its code. */
+export async function stagedTasks(lane: LaneStore, hash: string, job: string): Promise<number> {
+  const headers = (await lane.peekStage(hash)).map(parseHeader)
+  return headers.reduce((sum, header) => (header?.job === job ? sum + header.count : sum), 0)
 }
 
 export interface WaitFacts {
@@ -42,24 +60,31 @@ export interface WaitFacts {
   readonly submitted: number
   readonly waiting: number
   readonly settled: number
+  /** Handed to a thread that waited for work, and not taken by any: the thread that it was for may have found other work. */
+  readonly staged?: number | undefined
   readonly delayed: number
   /** Until the next retry is due. */
   readonly retryInMs: number | undefined
   readonly workers: readonly Pick<WorkerView, 'hash' | 'tasks' | 'threads'>[]
   /** Threads with this code that wait for work. */
   readonly idleThreads: number
+  /** Why Redis refuses writes at the moment; undefined when it does not, or it was not asked. */
+  readonly refusal?: Refusal | undefined
 }
 
 export function waitInWords(facts: WaitFacts): string | undefined {
-  const { state, complete, submitted, waiting, settled, delayed, retryInMs, workers, hash, idleThreads } = facts
+  const { state, complete, submitted, waiting, settled, staged = 0, delayed } = facts
+  const { retryInMs, workers, hash, idleThreads } = facts
   if (state === 'gone') return 'nothing: Redis does not know the job; it was collected, was dropped or has expired'
   if (state === 'cancelled') return 'nothing: it was cancelled'
   if (state === 'parked') return 'its driver is gone; attach to go on'
-  if (settled >= submitted) return complete ? undefined : 'its driver to submit more inputs'
+  if (settled >= submitted && complete) return undefined
+  if (facts.refusal?.isTotal === true) return facts.refusal.words
+  if (settled >= submitted) return facts.refusal?.words ?? 'its driver to submit more inputs'
   const fit = workers.filter(worker => worker.hash === hash)
   if (fit.length === 0) return noWorkerInWords(facts)
-  if (submitted - waiting - delayed - settled > 0) return undefined
-  if (waiting > 0) {
+  if (submitted - waiting - staged - delayed - settled > 0) return undefined
+  if (waiting + staged > 0) {
     const threads = fit.reduce((sum, worker) => sum + worker.threads, 0)
     return idleThreads > 0
       ? 'a thread to take it, which is about to'

@@ -9,10 +9,13 @@ const mostWorkers = 10_000
 
 /** The workers of a lane that are not known to be dead, those heard of last in front. */
 export async function readWorkers(lane: LaneStore): Promise<WorkerView[]> {
-  const leases = timed(await lane.client.zrange(lane.keys.workers, 0, String(mostWorkers - 1), 'WITHSCORES'))
+  const key = lane.keys.workers
+  const leases = timed(
+    await lane.read([{ key, kind: 'zset' }], () => lane.client.zrange(key, 0, String(mostWorkers - 1), 'WITHSCORES')),
+  )
   const [nowMs, records] = await Promise.all([
     redisNowMs(lane),
-    Promise.all(leases.map(({ name }) => lane.client.hmget(workerKeys(lane.lane, name).worker, 'info', 'leaseMs'))),
+    Promise.all(leases.map(({ name }) => record(lane, name))),
   ])
   const workers: WorkerView[] = []
   for (const [index, { name, atMs }] of leases.entries()) {
@@ -23,6 +26,11 @@ export async function readWorkers(lane: LaneStore): Promise<WorkerView[]> {
     if (view !== undefined) workers.push({ ...view, lastSeenMs: Math.max(0, nowMs - atMs + Number(leaseMs ?? 0)) })
   }
   return workers.sort((a, b) => a.lastSeenMs - b.lastSeenMs)
+}
+
+function record(lane: LaneStore, worker: string): Promise<(string | null)[]> {
+  const key = workerKeys(lane.lane, worker).worker
+  return lane.read([{ key, kind: 'hash' }], () => lane.client.hmget(key, 'info', 'leaseMs'))
 }
 
 /** Undefined for a record that is none of ours: it is left out rather than failing the whole list. */

@@ -11,6 +11,14 @@ export const refuse = task('refuse', (x: number) => {
   if (x % 5 === 3) throw new RangeError(`no ${x}`)
   return x
 })
+export const refuseThenDo = task(
+  'refuseThenDo',
+  (x: number, ctx) => {
+    if (ctx.attempt === 1) throw new Error('not yet')
+    return x
+  },
+  { retries: 1, backoffMs: 20_000 },
+)
 /** Waits, so that it can be caught running. */
 export const wait = task('wait', async ({ ms, value }: { ms: number; value: number }, ctx) => {
   await sleep(ms, undefined, { signal: ctx.signal })

@@ -56,6 +56,13 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
   await scripts.peekClaim('b2')
   await scripts.retireClaim('w', 'b', hash)
   await scripts.unstage(part.job, hash)
+  await scripts.peekChunks(part.job, 0, 10)
+  await scripts.enlist(part.job, hash, driverLeaseMs)
+
+  // What something else wrote is cleared away.
+  await lane.client.zadd(lane.keys.due, 1, 'no name')
+  await scripts.expel(lane.keys.due, [Buffer.from('no name')])
+  await scripts.mend([{ key: lane.keys.lane, kind: 'lane' }])
 
   // A worker dies; what it held is a suspect, or quarantined; it is buried.
   await scripts.join('mortal', ['m'])
@@ -67,6 +74,8 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
   await lane.client.zadd(lane.keys.dead, 1, 'mortal')
   await scripts.bury('mortal', ['m'])
   await scripts.noteQuarantine(part.job, 1, 'evidence', chunkOf(part, { first: 1 }))
+
+  await scripts.retryQuarantined(part, 1)
 
   // Jobs that are parked and attached to, dropped, and forgotten.
   for (const id of ['parked', 'dropped', 'forgotten']) {

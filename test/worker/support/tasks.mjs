@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pbkdf2Sync } from 'node:crypto'
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, existsSync } from 'node:fs'
 import { reducer, task } from 'millrace'
 
 /** Tasks that behave in every way a worker must cope with. */
@@ -100,4 +100,80 @@ export const recorded = task('recorded', ({ file, ms, x }) => {
   appendFileSync(file, `${x}\n`)
   spin(ms)
   return x
+})
+
+/** Ends its process when it is told to, unless `cure` is there. */
+export const kills = task('kills', async ({ ms = 0, kill = false, cure }, ctx) => {
+  if (ms > 0) await sleep(ms)
+  if (kill && !existsSync(cure ?? '/nowhere')) process.kill(process.pid, 'SIGKILL')
+  return ctx.attempt
+})
+/** Takes memory that no heap limit covers, without bound. */
+export const hoards = task('hoards', async ({ hoard = false, ms = 0 }, ctx) => {
+  const held = []
+  while (hoard) {
+    held.push(new Uint8Array(8 * 1024 * 1024).fill(held.length))
+    await sleep(2)
+  }
+  spin(ms)
+  return ctx.attempt
+})
+/** Misbehaves in a way of its own for each input. */
+export const misbehaves = task('misbehaves', how => {
+  switch (how) {
+    case 'undefined':
+      throw undefined
+    case 'null':
+      throw null
+    case 'text':
+      throw 'a text'
+    case 'object':
+      throw { code: 7, nested: { fn: () => 1 } }
+    case 'getter':
+      throw {
+        get message() {
+          throw new Error('no')
+        },
+      }
+    case 'proxy':
+      throw new Proxy(new Error('hidden'), {
+        get() {
+          throw new Error('no')
+        },
+      })
+    case 'cycle': {
+      const error = new Error('round')
+      error.cause = error
+      throw error
+    }
+    case 'rejects undefined':
+      return Promise.reject()
+    case 'thenable':
+      return {
+        then() {
+          throw new Error('in then')
+        },
+      }
+    case 'function':
+      return () => 1
+    case 'symbol':
+      return Symbol('s')
+    case 'class':
+      return new (class Own {})()
+    case 'deep': {
+      let value = 1
+      for (let i = 0; i < 10_000; i++) value = [value]
+      return value
+    }
+    case 'hostile getter':
+      return {
+        get x() {
+          throw new Error('in a getter')
+        },
+      }
+    case 'too large':
+      return Buffer.alloc(512 * 1024 * 1024)
+    default:
+      return how
+  }
 })
