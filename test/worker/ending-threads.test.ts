@@ -83,7 +83,14 @@ describe('a task that takes its thread down', () => {
     expect(failure.attempt).toBe(1)
     expect(failure.evidence?.join('\n')).toMatch(/exit code 7[^]*log: exits .*\/5: about to exit/)
     expect(valuesOf(outcomes)).toEqual(Array.from({ length: 200 }, (_, i) => i).filter(i => i !== 5))
-    const kept = await lab.client.hgetall(laneKeys(lab.store.lane).quarantine)
+    // Noted in a step of its own, right after the commit.
+    const kept = await until(
+      async () => {
+        const entries = await lab.client.hgetall(laneKeys(lab.store.lane).quarantine)
+        return Object.keys(entries).length > 0 && entries
+      },
+      { what: 'the evidence is kept' },
+    )
     expect(Object.keys(kept).some(field => field.endsWith(':5'))).toBe(true)
     expect(Object.keys(kept)).toHaveLength(1)
   })

@@ -13,7 +13,7 @@ let redis: RedisProcess
 beforeAll(async () => {
   await compiled()
   redis = await startLabRedis({ port: true })
-})
+}, 120_000)
 
 afterAll(async () => {
   await redis.stop()
