@@ -26,9 +26,8 @@ beforeAll(compiled, 120_000)
 beforeAll(async () => {
   cluster = await startRedisCluster()
   fleet = new Fleet(cluster.url)
-  await fleet.startWorker(1)
-  await fleet.startWorker(1)
-  mill = await fleet.connect()
+  const [connected] = await Promise.all([fleet.connect(), fleet.startWorker(1), fleet.startWorker(1)])
+  mill = connected
   lanes = new Lanes({
     target: redisTarget(cluster.url),
     namespace: 'millrace',
