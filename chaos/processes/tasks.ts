@@ -76,7 +76,8 @@ export const poisoned = task(
     const does = harms[poison ?? 'none']
     return does === undefined ? effect(ctx, value) : does(index)
   },
-  { timeoutMs: 4000 },
+  // A busy machine takes seconds to fill a heap.
+  { timeoutMs: 10_000 },
 )
 
 const harms: Readonly<Record<Poison | 'none', ((index: number) => unknown) | undefined>> = {

@@ -1,9 +1,17 @@
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { UsageError } from '../errors.ts'
 
 /** A random name of `bytes` × 2 hexadecimal digits: tokens, incarnations, claims. */
 export function randomName(bytes = 8): string {
-  return randomBytes(bytes).toString('hex')
+  let digits = ''
+  while (digits.length < 2 * bytes) digits += randomDigits()
+  return digits.slice(0, 2 * bytes)
+}
+
+/** The random digits of a version 4 UUID. Node keeps random bytes ahead for these, so one costs a sixth of `randomBytes`. */
+function randomDigits(): string {
+  const uuid = randomUUID()
+  return uuid.slice(0, 8) + uuid.slice(9, 13) + uuid.slice(15, 18) + uuid.slice(20, 23) + uuid.slice(24)
 }
 
 const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/

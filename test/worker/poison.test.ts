@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodeQuarantined } from '../../src/protocol/evidence.ts'
 import { removeWithThisProcess } from '../support/guardian.ts'
 import type { RedisProcess } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 import { runCli, compiled } from '../cli/support/cli.ts'
 import { Lab, startLabRedis } from './support/lab.ts'
 import type { LabOutcome } from './support/lab.ts'
@@ -127,7 +128,8 @@ describe('a task that takes memory which no heap limit covers', () => {
     )
     expect(outcomes.slice(1)).toEqual(inputs.slice(1).map(() => ({ value: 1 })))
     expect(worker.deaths).toBeGreaterThanOrEqual(3)
-    expect(await quarantineOf(lab)).toHaveLength(1)
+    // It is noted after its failure is committed.
+    await until(async () => (await quarantineOf(lab)).length === 1, { what: 'it is in quarantine, alone' })
   }, 100_000)
 })
 

@@ -3,12 +3,16 @@
  * Each expects the locals that its comment names, which come from the script's own keys and arguments.
  */
 
-/** `clock()`: Redis's time in ms. `int(n)`: a whole number as text; Lua's own tostring gives 1e+15. */
+/** `clock()`: Redis's time in ms, which stands still while a script runs. `int(n)`: a whole number as text; Lua's own tostring gives 1e+15. */
 export const time = `
 local function int(n) return string.format('%.0f', n) end
+local clockMs
 local function clock()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  if not clockMs then
+    local t = redis.call('TIME')
+    clockMs = t[1] * 1000 + math.floor(t[2] / 1000)
+  end
+  return clockMs
 end
 `
 
