@@ -33,8 +33,9 @@ export class Drivers {
     this.#history = history
   }
 
-  get pids(): readonly number[] {
-    return this.#all.map(({ pid }) => pid)
+  /** The one that has the jobs now. */
+  get pid(): number {
+    return this.#current.pid
   }
 
   async start(left: readonly LeftJob[] = []): Promise<Driver> {

@@ -23,6 +23,7 @@ export class Fleet {
   readonly #settings: WorkerSettings
   readonly #size: number
   readonly #history: History
+  readonly #sparesOldest: boolean
   readonly #workers = new Set<Worker>()
   #stopping = false
   /** Ends of workers that nobody asked for, in words. */
@@ -30,19 +31,26 @@ export class Fleet {
   /** How many ended by a signal that the harness did not send: poison does that. */
   killedByTask = 0
 
-  constructor(settings: WorkerSettings, size: number, history: History) {
+  constructor(
+    settings: WorkerSettings,
+    { size, sparesOldest }: { readonly size: number; readonly sparesOldest: boolean },
+    history: History,
+  ) {
     this.#settings = settings
     this.#size = size
+    this.#sparesOldest = sparesOldest
     this.#history = history
   }
 
   /** Those that are up and can be harmed. */
   get able(): readonly Worker[] {
-    return [...this.#workers].filter(({ ready, frozen, killed }) => ready && !frozen && !killed)
+    const [, ...younger] = this.#workers
+    const harmed = this.#sparesOldest ? younger : [...this.#workers]
+    return harmed.filter(({ ready, frozen, killed }) => ready && !frozen && !killed)
   }
 
-  get pids(): readonly number[] {
-    return [...this.#workers].map(({ pid }) => pid)
+  get oldest(): number | undefined {
+    return [...this.#workers][0]?.pid
   }
 
   /** Resolves when all are ready. */

@@ -1,9 +1,8 @@
 import type { Story } from './check/story.ts'
 import type { Violation } from './check/violation.ts'
-import { lines, tagOf } from './inspect.ts'
+import { keysOf, lines } from './inspect.ts'
+import type { Inspected } from './inspect.ts'
 import type { World } from './world.ts'
-
-type Inspected = Pick<World, 'server' | 'namespace'>
 
 /** What may stay in Redis, and why. */
 export interface Excuses {
@@ -35,12 +34,11 @@ const mostLostMs = 5000
 /** What is still in Redis of work that has ended: empty when everything is as it should be. */
 export async function findLeftovers(world: Inspected, excuses: Excuses): Promise<Violation[]> {
   const { server } = world
-  const tag = tagOf(world)
   const found: Violation[] = []
-  for (const key of lines(await server.cli('--scan', '--pattern', `*${world.namespace}*`))) {
-    if (key === `${tag}:lane` || key === `${tag}:retired`) continue
-    if (key === `${tag}:quarantine`) {
-      for (const task of lines(await server.cli('HKEYS', key))) {
+  for (const key of await keysOf(world)) {
+    if (/}:(lane|retired)$/.test(key)) continue
+    if (key.endsWith('}:quarantine')) {
+      for (const task of lines(await server.ask(key, 'HKEYS', key))) {
         if (!excuses.mayBeSetAside(task))
           found.push({ rule: 'charged wrongly', what: `${task} was set aside`, events: [] })
       }
@@ -54,27 +52,27 @@ export async function findLeftovers(world: Inspected, excuses: Excuses): Promise
 
 async function isExcused(world: Inspected, key: string, { mayBeBack }: Excuses): Promise<boolean> {
   const { server } = world
-  if (key === `${tagOf(world)}:jobs`) return lines(await server.cli('ZRANGE', key, '0', '-1')).every(mayBeBack)
+  if (key.endsWith('}:jobs')) return lines(await server.ask(key, 'ZRANGE', key, '0', '-1')).every(mayBeBack)
   const job = /:part:([^:]+)(:\w+)?$/.exec(key)?.[1]
   if (job === undefined) return false
-  const expires = Number(await server.cli('PTTL', key)) > 0
+  const expires = Number(await server.ask(key, 'PTTL', key)) > 0
   return expires && (mayBeBack(job) || (await isTombstone(server, key)))
 }
 
 /** What still names workers that are gone, or holds chunks: the fleet sees to it, while it lives. */
 export async function isSettling(world: Inspected): Promise<boolean> {
-  const tag = tagOf(world)
-  const keys = lines(await world.server.cli('--scan', '--pattern', `${tag}:*`))
-  return keys.some(key => key === `${tag}:dead` || /:(claim:\w+|stage:\w+|due|driven|jobs)$/.test(key))
+  return (await keysOf(world)).some(key => /:(dead|claim:\w+|stage:\w+|due|driven|jobs)$/.test(key))
 }
 
 /** What stays for a while of a job that was attached to, so that a driver that was frozen finds out. */
 async function isTombstone(server: World['server'], key: string): Promise<boolean> {
-  return (await server.cli('TYPE', key)) === 'hash' && (await server.cli('HGET', key, 'state')) === 'cancelled'
+  return (
+    (await server.ask(key, 'TYPE', key)) === 'hash' && (await server.ask(key, 'HGET', key, 'state')) === 'cancelled'
+  )
 }
 
 async function describe(server: World['server'], key: string): Promise<string> {
-  const type = await server.cli('TYPE', key)
+  const type = await server.ask(key, 'TYPE', key)
   const read: Readonly<Record<string, readonly string[]>> = {
     hash: ['HGETALL'],
     list: ['LRANGE', '0', '5'],
@@ -83,6 +81,6 @@ async function describe(server: World['server'], key: string): Promise<string> {
   }
   const [command, ...rest] = read[type] ?? []
   if (command === undefined) return type
-  const content = await server.cli(command, key, ...rest)
+  const content = await server.ask(key, command, key, ...rest)
   return `${type} ${JSON.stringify(content.slice(0, 300))}`
 }

@@ -1,16 +1,19 @@
 import { parseArgs } from 'node:util'
-import { faultNames, harmfulWorkloads } from './faults/index.ts'
+import { faultNames, faults, harmfulWorkloads } from './faults/index.ts'
 import type { FaultName } from './faults/index.ts'
 import { workloads } from './events.ts'
 import type { Workload } from './events.ts'
-import { persistences } from './server.ts'
-import type { Persistence } from './server.ts'
+import { persistences, serverKinds } from './server.ts'
+import type { Persistence, ServerKind } from './server.ts'
+import type { Fault } from './world.ts'
 
 export interface ChaosOptions {
   readonly seed: number
   readonly seconds: number
+  readonly server: ServerKind
   readonly persistence: Persistence
   readonly workers: number
+  readonly threads: number
   readonly leaseMs: number
   readonly faults: readonly FaultName[]
   readonly workloads: readonly Workload[]
@@ -18,6 +21,8 @@ export interface ChaosOptions {
   readonly burnLeases: number
   /** How long drivers may take to see through what they began once all is healed. */
   readonly drainSeconds: number
+  /** How often memory and keys are measured; 0 is never. */
+  readonly sampleSeconds: number
   readonly json: boolean
 }
 
@@ -26,10 +31,14 @@ export const usage = `npm run chaos -- [options]
   --seed N              decides the plan of faults and the jobs (default: a random one, which is printed)
   --seconds N           how long faults are injected, then all is healed and drained (default 60)
   --fault NAME,…        only these faults (default: all of them)
+  --server NAME         ${serverKinds.join(', ')} (default single)
   --persistence NAME    ${persistences.join(', ')} (default everysec)
-  --workers N           worker processes of two threads each (default 4)
+  --workers N           worker processes (default 4)
+  --threads N           threads of each (default 2)
   --lease MS            their lease (default 2000)
   --drain N             seconds that drivers may take at the end, once all is healed (default 90)
+  --sample N            every N seconds measure the memory of the oldest worker and driver, and Redis's memory and keys;
+                        the oldest worker is harmed no more
   --json                the report as JSON on stdout
 
 Faults: ${[...faultNames, ...Object.keys(harmfulWorkloads)].join(', ')}
@@ -43,19 +52,27 @@ export function readOptions(args: readonly string[]): ChaosOptions | 'help' {
   if (values.help === true) return 'help'
   const wanted = values.fault === undefined ? undefined : values.fault.split(',').filter(name => name !== '')
   const persistence = oneOf('persistence', values.persistence ?? 'everysec', persistences)
+  const server = oneOf('server', values.server ?? 'single', serverKinds)
   const harmful = Object.keys(harmfulWorkloads)
-  for (const name of wanted ?? []) oneOf('fault', name, [...faultNames, ...harmful])
+  for (const name of wanted ?? []) {
+    const fault = oneOf('fault', name, [...faultNames, ...harmful])
+    if (isFault(fault) && !isPossible(fault, server, persistence))
+      throw new ChaosUsageError(`--fault ${fault} can't be with --server ${server} and --persistence ${persistence}.`)
+  }
   return {
     seed: whole('seed', values.seed, Math.floor(Math.random() * 2 ** 31), 0),
     seconds: whole('seconds', values.seconds, 60, 1),
+    server,
     persistence,
     workers: whole('workers', values.workers, 4, 2),
+    threads: whole('threads', values.threads, 2, 1),
     leaseMs: whole('lease', values.lease, 2000, 1000),
-    faults: faultNames.filter(name => (wanted?.includes(name) ?? true) && isPossible(name, persistence)),
+    faults: faultNames.filter(name => (wanted?.includes(name) ?? true) && isPossible(name, server, persistence)),
     workloads: workloads.filter(name => !harmful.includes(name) || (wanted?.includes(name) ?? name === 'poison')),
     // A burning task that is killed with its worker is charged for it: together with kills it has to be short.
     burnLeases: wanted?.length === 1 ? 10 : 1,
     drainSeconds: whole('drain', values.drain, 90, 1),
+    sampleSeconds: whole('sample', values.sample, 0, 1),
     json: values.json === true,
   }
 }
@@ -73,7 +90,10 @@ function parse(args: readonly string[]) {
         seed: { type: 'string' },
         seconds: { type: 'string' },
         fault: { type: 'string' },
+        server: { type: 'string' },
         persistence: { type: 'string' },
+        threads: { type: 'string' },
+        sample: { type: 'string' },
         workers: { type: 'string' },
         lease: { type: 'string' },
         drain: { type: 'string' },
@@ -86,8 +106,13 @@ function parse(args: readonly string[]) {
   }
 }
 
-function isPossible(fault: FaultName, persistence: Persistence): boolean {
-  return fault !== 'redis-truncate' || persistence !== 'rdb'
+function isFault(name: string): name is FaultName {
+  return name in faults
+}
+
+function isPossible(name: FaultName, server: ServerKind, persistence: Persistence): boolean {
+  const fault: Fault = faults[name]
+  return (fault.servers?.includes(server) ?? true) && (name !== 'redis-truncate' || persistence !== 'rdb')
 }
 
 function whole(option: string, text: string | undefined, otherwise: number, least: number): number {

@@ -9,6 +9,7 @@ import type { Violation } from './check/violation.ts'
 import { Drivers } from './drivers.ts'
 import { faults } from './faults/index.ts'
 import { Fleet } from './fleet.ts'
+import { Sampler } from './memory.ts'
 import { History, readHistories } from './history.ts'
 import { excusesOf, findLeftovers, isSettling } from './leftovers.ts'
 import type { ChaosOptions } from './options.ts'
@@ -27,16 +28,16 @@ const warmUpMs = 1500
 export async function runChaos(options: ChaosOptions, say: (line: string) => void): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-chaos-'))
   const history = new History(folder, 'harness')
-  const server = await startServer(options.persistence)
-  const proxy = new Proxy(server.socketPath)
+  const server = await startServer(options.server, options.persistence)
+  const proxy = new Proxy(server.kind === 'single' ? server.socketPath : '')
   const common = {
-    redis: await proxy.listen(),
+    redis: server.kind === 'single' ? await proxy.listen() : server.url,
     namespace: 'chaos',
     tasks: new URL('./processes/tasks.ts', import.meta.url).href,
     history: folder,
   }
-  const { leaseMs, workers, seed, workloads } = options
-  const fleet = new Fleet({ ...common, threads: 2, leaseMs }, workers, history)
+  const { leaseMs, workers, threads, seed, workloads, sampleSeconds } = options
+  const fleet = new Fleet({ ...common, threads, leaseMs }, { size: workers, sparesOldest: sampleSeconds > 0 }, history)
   const burnMs = options.burnLeases * leaseMs
   const drivers = new Drivers({ ...common, seed, burnMs, workloads }, history)
   const background = new Set<Promise<void>>()
@@ -52,12 +53,14 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
       background.add(work)
     },
   }
+  let sampler: Sampler | undefined
   try {
     await fleet.start()
     await drivers.start()
     await sleep(warmUpMs)
     say(`${workers} workers and a driver are up; faults for ${options.seconds} s`)
     const deadline = performance.now() + options.seconds * 1000
+    sampler = new Sampler(world, sampleSeconds, say)
     const lanes = await Promise.all([
       injectLane('processes', options, world, deadline, say),
       injectLane('redis', options, world, deadline, say),
@@ -65,6 +68,7 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
     // Without faults the workloads have the time to themselves.
     await sleep(Math.max(0, deadline - performance.now()))
     await Promise.all(background)
+    sampler.stop()
     proxy.setMode({ kind: 'pass' })
     proxy.cutSilent()
     say('all is healed; the drivers see their jobs through')
@@ -73,8 +77,16 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
     const events = readHistories(folder)
     const leftovers = await findLeftovers(world, excusesOf(tellStory(events)))
     const violations = [...surprisesOf(drivers), ...surprisesOf(fleet), ...leftovers]
-    return makeReport(options, { folder, injected: lanes.flat(), verdict: check(events), violations, events })
+    return makeReport(options, {
+      folder,
+      injected: lanes.flat(),
+      verdict: check(events),
+      violations,
+      events,
+      samples: sampler.samples,
+    })
   } finally {
+    sampler?.stop()
     drivers.killAll()
     fleet.killAll()
     await proxy.close()

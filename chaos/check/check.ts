@@ -21,6 +21,7 @@ export interface Verdict {
   readonly recovery: {
     readonly chunks: number
     readonly p50Ms: number | undefined
+    readonly p90Ms: number | undefined
     readonly p99Ms: number | undefined
     readonly mostMs: number | undefined
   }
@@ -57,6 +58,7 @@ export function check(events: readonly Event[]): Verdict {
     recovery: {
       chunks: times.length,
       p50Ms: quantile(times, 0.5),
+      p90Ms: quantile(times, 0.9),
       p99Ms: quantile(times, 0.99),
       mostMs: times.at(-1),
     },

@@ -78,7 +78,7 @@ export function checkLateCommits({ commits, claims, freezes, losses, faults }: S
       if (pidOf(by) !== pid || answeredAt === undefined || answeredAt < thawedAt || spans.length === 0) return false
       const given = claims.findLast(event => event.by === by && event.claim === claim && event.at <= invokedAt)
       // What Redis gave it just before the freeze it only learns of when it is back.
-      const isRefused = state === 'fenced' && invokedAt <= thawedAt + settlingMs
+      const isRefused = state === 'fenced' && invokedAt <= thawedAt + busyMs
       return isRefused || (given !== undefined && given.at <= frozenAt + slackMs)
     })
     attempted += late.length
@@ -105,6 +105,8 @@ function isOfProcess(fault: string): boolean {
 
 /** The commits of a worker that was frozen have come by then. */
 const settlingMs = 1500
+/** On a machine that is busy it may take this long until they have run what they had been given. */
+const busyMs = 10_000
 /** Events of two processes may be so far out of order: a freeze is written down before it has stopped every thread. */
 const slackMs = 50
 

@@ -6,6 +6,7 @@ import type { Fault, World } from '../world.ts'
 
 export const cutConnections: Fault = {
   lane: 'redis',
+  servers: ['single'],
   inject: async ({ proxy }, dice) => {
     let cut = 0
     for (let round = 0; round < 3; round++) {
@@ -19,6 +20,7 @@ export const cutConnections: Fault = {
 /** Commands are run, and nobody hears of it; then the connections break. */
 export const dropReplies: Fault = {
   lane: 'redis',
+  servers: ['single'],
   inject: async ({ proxy }, dice) => {
     const before = proxy.counts.swallowedBytes
     proxy.setMode({ kind: 'swallow replies' })
@@ -34,6 +36,7 @@ const halfOpenMs = 20_000
 /** Connections that look alive and carry nothing. Millrace must notice by itself; what is left in the end is cut. */
 export const halfOpen: Fault = {
   lane: 'redis',
+  servers: ['single'],
   inject: async (world, dice) => {
     const { proxy, background } = world
     const share = between(dice, 0.2, 0.6)
@@ -52,6 +55,7 @@ async function endHalfOpen({ proxy }: World): Promise<void> {
 
 export const slowConnections: Fault = {
   lane: 'redis',
+  servers: ['single'],
   inject: async ({ proxy }, dice) => {
     const ms = wholeBetween(dice, 20, 150)
     proxy.setMode({ kind: 'delay', ms })
@@ -63,6 +67,7 @@ export const slowConnections: Fault = {
 
 export const sliceConnections: Fault = {
   lane: 'redis',
+  servers: ['single'],
   inject: async ({ proxy }, dice) => {
     const bytes = wholeBetween(dice, 1, 7)
     proxy.setMode({ kind: 'slice', bytes })

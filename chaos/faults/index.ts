@@ -4,6 +4,7 @@ import { cutConnections, dropReplies, halfOpen, sliceConnections, slowConnection
 import { freezeDriver, freezeWorker, killDriver, killWorker } from './processes.ts'
 import {
   blockRedis,
+  failOver,
   fillMemory,
   flushAll,
   flushScripts,
@@ -31,6 +32,7 @@ export const faults = {
   'redis-sleep': blockRedis,
   'redis-loading': slowLoading,
   'redis-maxmemory': fillMemory,
+  failover: failOver,
   'net-cut': cutConnections,
   'net-drop-replies': dropReplies,
   'net-half-open': halfOpen,

@@ -6,7 +6,13 @@ export interface Mutation {
   readonly from: string
   readonly to: string
   /** Test files, or the faults of a run whose checker must go red. */
-  readonly caughtBy: { readonly tests: readonly string[] } | { readonly faults: string; readonly seconds?: number }
+  readonly caughtBy: TestsThatNotice | { readonly faults: string; readonly seconds?: number }
+}
+
+export interface TestsThatNotice {
+  readonly tests: readonly string[]
+  /** Only those whose name holds this. */
+  readonly named?: string
 }
 
 const scripts = 'src/protocol/scripts'
@@ -17,7 +23,7 @@ export const mutations: readonly Mutation[] = [
     file: `${scripts}/settle.ts`,
     from: "if missing > 0 then return { 'fenced', 0 } end",
     to: '',
-    caughtBy: { faults: 'worker-freeze', seconds: 16 },
+    caughtBy: { tests: ['test/protocol/scripts-settle.test.ts'] },
   },
   {
     name: 'the reaper does not look again whether the worker is dead',
@@ -31,7 +37,7 @@ export const mutations: readonly Mutation[] = [
     file: `${scripts}/settle.ts`,
     from: "  flags: ['allow-oom'],\n",
     to: '',
-    caughtBy: { faults: 'redis-maxmemory' },
+    caughtBy: { tests: ['test/protocol/scripts-oom.test.ts'] },
   },
   {
     name: 'no re-read after a new subscription',
@@ -47,7 +53,7 @@ export const mutations: readonly Mutation[] = [
     file: 'src/driver/driven-job.ts',
     from: '    const belief = this.#belief()\n    if (!belief.created',
     to: '    const belief = this.#belief()\n    if (belief.created || !belief.created',
-    caughtBy: { faults: 'redis-flushall' },
+    caughtBy: { tests: ['test/driver/recovery.test.ts'], named: 'a kill of a Redis that keeps nothing' },
   },
   {
     name: 'the reaper knows no grace after a stall',
@@ -68,14 +74,14 @@ export const mutations: readonly Mutation[] = [
     file: `${scripts}/submit.ts`,
     from: "if cursor ~= from then return { 'out of step', cursor } end",
     to: '',
-    caughtBy: { faults: 'net-drop-replies,net-cut' },
+    caughtBy: { tests: ['test/protocol/scripts-submit.test.ts'] },
   },
   {
     name: 'attach leaves the former collector in its place',
     file: `${scripts}/collect.ts`,
     from: "if record[3] ~= 'cancelled' then redis.call('HSET', partKey, 'collector', collector) end",
     to: '',
-    caughtBy: { faults: 'driver-freeze' },
+    caughtBy: { tests: ['test/protocol/scripts-collect.test.ts'] },
   },
   {
     name: 'anybody may release results',
@@ -85,11 +91,11 @@ export const mutations: readonly Mutation[] = [
     caughtBy: { tests: ['test/protocol/scripts-collect.test.ts'] },
   },
   {
-    name: 'a commit without an answer is taken for done',
-    file: 'src/worker/committer.ts',
-    from: '      await sleep(jitteredBackoffMs(attempt, { firstMs: 20, mostMs: 1000 }))',
-    to: "      return 'committed'",
-    caughtBy: { faults: 'net-cut,redis-kill-normal' },
+    name: 'what a thread left in a claim stays there',
+    file: 'src/worker/claim-keeper.ts',
+    from: '    await emptyClaim(store, claim, ({ job }, jobHash) => store.giveBack(job, jobHash, claim))\n',
+    to: '',
+    caughtBy: { tests: ['test/worker/claim-keeper.test.ts'] },
   },
   {
     name: 'a claim whose answer was lost is forgotten',
@@ -117,7 +123,7 @@ export const mutations: readonly Mutation[] = [
     file: 'src/worker/membership.ts',
     from: "stats: stats() })) === 'unknown') {",
     to: "stats: stats() })) === 'unknown' && threads === 0) {",
-    caughtBy: { faults: 'redis-flushall' },
+    caughtBy: { tests: ['test/driver/recovery.test.ts'], named: 'results that were only announced' },
   },
   {
     name: 'a dead worker is buried at once',
@@ -131,13 +137,13 @@ export const mutations: readonly Mutation[] = [
     file: `${scripts}/collect.ts`,
     from: "redis.call('UNLINK', partKey, chunksKey, resultsKey, delayedKey, sharedKey)",
     to: "redis.call('UNLINK', partKey, chunksKey, delayedKey, sharedKey)",
-    caughtBy: { faults: 'worker-kill' },
+    caughtBy: { tests: ['test/protocol/scripts-collect.test.ts'] },
   },
   {
     name: 'tasks over their time limit go on',
     file: 'src/worker/watchdog.ts',
     from: 'const overtime = task >= 0 && timeoutMs > 0',
     to: 'const overtime = task >= 0 && timeoutMs < 0',
-    caughtBy: { faults: 'poison' },
+    caughtBy: { tests: ['test/worker/deciding.test.ts'] },
   },
 ]

@@ -18,7 +18,6 @@ process.exitCode = chosen.length > 0 && (await proveAll(chosen)) ? 0 : 1
 
 async function proveAll(list: readonly Mutation[]): Promise<boolean> {
   using tree = new Tree()
-  await tree.build()
   const sound = new Map<string, Proof>()
   for (const mutation of list) {
     const command = commandOf(mutation).join(' ')

@@ -14,7 +14,15 @@ export type Proof =
 const seconds = 10
 
 export function commandOf({ caughtBy }: Pick<Mutation, 'caughtBy'>): readonly string[] {
-  if ('tests' in caughtBy) return [join('node_modules', 'vitest', 'vitest.mjs'), 'run', ...caughtBy.tests]
+  if ('tests' in caughtBy) {
+    const { tests, named } = caughtBy
+    return [
+      join('node_modules', 'vitest', 'vitest.mjs'),
+      'run',
+      ...tests,
+      ...(named === undefined ? [] : ['-t', named]),
+    ]
+  }
   const time = ['--seconds', String(caughtBy.seconds ?? seconds), '--drain', '20', '--workers', '3']
   return [
     '--import',
@@ -38,7 +46,8 @@ export async function prove(tree: Tree, mutation: Pick<Mutation, 'caughtBy'>): P
 
 async function proveByTests(tree: Tree, mutation: Pick<Mutation, 'caughtBy'>): Promise<Proof> {
   const reportPath = join(tree.folder, 'report.json')
-  const args = [...commandOf(mutation), '--reporter=json', `--outputFile=${reportPath}`]
+  // One red test is enough.
+  const args = [...commandOf(mutation), '--bail=1', '--reporter=json', `--outputFile=${reportPath}`]
   const { code, stderr } = await tree.run(args, 180_000)
   if (code === 0) return { colour: 'green' }
   const failed = failedTests(reportPath)

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { ModuleKind, ScriptTarget, transpileModule } from 'typescript'
 import type { Mutation } from './list.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const copied = ['src', 'test', 'chaos', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'vitest.config.ts']
+const copied = ['src', 'dist', 'test', 'chaos', 'package.json', 'tsconfig.json', 'vitest.config.ts']
 
 /** How a command ended. */
 export interface Outcome {
@@ -16,7 +17,7 @@ export interface Outcome {
   readonly stderr: string
 }
 
-/** A copy of the sources, in which something may be broken. */
+/** A copy of the sources and of what was built from them, in which something may be broken. */
 export class Tree implements Disposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'millrace-mutant-'))
 
@@ -25,24 +26,19 @@ export class Tree implements Disposable {
     symlinkSync(join(root, 'node_modules'), join(this.folder, 'node_modules'))
   }
 
-  /** Puts the mutation in, builds, and takes it out again when `use` has ended. */
+  /** Puts the mutation into the source and into what was built from it, and takes it out again when `use` has ended. */
   async with<T>({ file, from, to }: Mutation, use: () => Promise<T>): Promise<T> {
-    const path = join(this.folder, file)
-    const original = readFileSync(path, 'utf8')
-    writeFileSync(path, mutate(original, from, to, file))
+    const source = join(this.folder, file)
+    const built = join(this.folder, file.replace(/^src/, 'dist').replace(/\.ts$/, '.js'))
+    const originals = [source, built].map(path => ({ path, text: readFileSync(path, 'utf8') }))
+    const mutant = mutate(readFileSync(source, 'utf8'), from, to, file)
+    writeFileSync(source, mutant)
+    writeFileSync(built, compile(mutant))
     try {
-      await this.build()
       return await use()
     } finally {
-      writeFileSync(path, original)
+      for (const { path, text } of originals) writeFileSync(path, text)
     }
-  }
-
-  /** Without looking at types: a mutation may leave names unused. */
-  async build(): Promise<void> {
-    const compiler = join('node_modules', 'typescript', 'bin', 'tsc')
-    const { code, stdout } = await this.run([compiler, '-p', 'tsconfig.build.json', '--noCheck'], 120_000)
-    if (code !== 0) throw new Error(`the copy could not be built:\n${stdout}`)
   }
 
   /** Runs `node ARGS…` in the copy. */
@@ -59,6 +55,17 @@ export class Tree implements Disposable {
   [Symbol.dispose](): void {
     rmSync(this.folder, { recursive: true, force: true })
   }
+}
+
+/** As the build does, but without looking at types: a mutation may leave names unused. */
+function compile(source: string): string {
+  const compilerOptions = {
+    target: ScriptTarget.ES2023,
+    module: ModuleKind.ESNext,
+    verbatimModuleSyntax: true,
+    rewriteRelativeImportExtensions: true,
+  }
+  return transpileModule(source, { compilerOptions }).outputText
 }
 
 /** @throws when the text does not stand exactly once in the file: the list must follow the source. */

@@ -3,6 +3,7 @@ import { faultNames } from '../../chaos/faults/index.ts'
 import { readEvents } from '../../chaos/history.ts'
 import { leftJobs } from '../../chaos/left-jobs.ts'
 import { readOptions } from '../../chaos/options.ts'
+import type { ChaosOptions } from '../../chaos/options.ts'
 import { namesOf, planLane } from '../../chaos/plan.ts'
 import { Tale } from './support/tale.ts'
 
@@ -63,11 +64,16 @@ describe('the driver that has a job', () => {
 
 describe('the options of a run', () => {
   test('are the full mix unless faults are named', () => {
-    expect(readOptions([])).toMatchObject({ seconds: 60, persistence: 'everysec', faults: faultNames, json: false })
+    const ofSingle = faultNames.filter(name => name !== 'failover')
+    expect(readOptions([])).toMatchObject({ seconds: 60, persistence: 'everysec', faults: ofSingle, json: false })
     expect(readOptions(['--fault', 'worker-kill,poison'])).toMatchObject({ faults: ['worker-kill'] })
   })
-  test('leave out what a persistence can’t lose', () => {
-    expect(readOptions(['--persistence', 'rdb'])).not.toMatchObject({ faults: faultNames })
+  test('leave out what a server or a persistence does not know, and refuse it by name', () => {
+    const faultsOf = (...args: string[]) => (readOptions(args) as ChaosOptions).faults
+    expect(faultsOf('--persistence', 'rdb')).not.toContain('redis-truncate')
+    expect(faultsOf('--server', 'cluster')).toContain('failover')
+    expect(faultsOf('--server', 'cluster')).not.toContain('net-cut')
+    expect(() => readOptions(['--fault', 'failover'])).toThrow('--fault failover')
   })
   test('refuse what there is not', () => {
     expect(() => readOptions(['--fault', 'flood'])).toThrow('--fault can\'t be "flood"')

@@ -126,9 +126,13 @@ describe('park', () => {
 describe('drop', () => {
   test('by its collector leaves nothing of a job', async () => {
     const lane = redis.lane()
+    await lane.join('w', ['a'])
     const job = await lane.job(3)
+    await lane.finish(job, 'a', (await lane.take('w', 'a')).chunks)
+    await lane.leave('w', ['a'])
+    expect(await lane.client.exists(lane.keysOf(job.job).results)).toBe(1)
     expect(await lane.drop(job)).toBe('dropped')
-    expect(await lane.allKeys()).toEqual([lane.keys.lane])
+    expect((await lane.allKeys()).sort()).toEqual([lane.keys.lane, lane.keys.retired].sort())
     expect(await lane.drop(job)).toBe('gone')
   })
 
