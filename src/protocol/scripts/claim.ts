@@ -38,7 +38,8 @@ end
 local staged = redis.call('LINDEX', stageKey, -1)
 local front = staged and parse(staged)
 if front and (front.deaths == 0 or held == 0) then
-  redis.call('RPOP', stageKey)
+  -- Not RPOP: its reply would copy the payload once more.
+  redis.call('LTRIM', stageKey, 0, -2)
   hold(front)
 elseif staged and not front then
   redis.call('RPOP', stageKey)
