@@ -3,6 +3,7 @@ import { describeMachine } from './core/machine.ts'
 import type { BenchRun } from './core/outcome.ts'
 import { describeOutcome } from './core/table.ts'
 import { installPeers } from './install-peers.ts'
+import { writeReport } from './report/write.ts'
 import { isRowName, rows } from './rows/index.ts'
 import { startRow } from './start-row.ts'
 
@@ -32,7 +33,7 @@ if (values.help) process.stdout.write(usage)
 else if (unknown.length > 0) refuse(`There is no row ${unknown.join(', ')}.`)
 else if (!Number.isInteger(rounds) || rounds < 1) refuse('--rounds takes a whole number from 1 on.')
 else if (values.report === undefined) await measure(positionals.length > 0 ? positionals : Object.keys(rows))
-else await (await import('./report/write.ts')).writeReport(values.report)
+else writeReport(values.report)
 
 async function measure(names: readonly string[]): Promise<void> {
   await installPeers({ python: values['install-python-peers'] })

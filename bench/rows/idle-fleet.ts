@@ -70,7 +70,7 @@ export const row: Row = {
         'the bar counts what clients send; what scripts call inside Redis is marked in MONITOR and not counted',
         `commandstats for one task, with what scripts call: ${one.calls}`,
       ],
-      numbers: { 'idle commands/s per thread': sides[1]!.median / threads },
+      numbers: { threads, 'idle commands/s per thread': sides[1]!.median / threads },
     }
   },
 }
