@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { describeMachine } from './core/machine.ts'
+import { hasWrongResult } from './core/outcome.ts'
 import type { BenchRun } from './core/outcome.ts'
 import { describeOutcome } from './core/table.ts'
 import { installPeers } from './install-peers.ts'
@@ -59,7 +60,7 @@ async function measure(names: readonly string[]): Promise<void> {
   }
   say(`${names.length} rows took ${run.seconds} s`)
   if (values.json) process.stdout.write(`${JSON.stringify(run, null, 2)}\n`)
-  if (outcomes.some(outcome => 'error' in outcome && outcome.wrong)) process.exitCode = 1
+  if (hasWrongResult(outcomes)) process.exitCode = 1
 }
 
 function say(line: string): void {

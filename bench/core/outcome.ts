@@ -20,3 +20,8 @@ export interface BenchRun {
   readonly seconds: number
   readonly outcomes: readonly (RowOutcome & { readonly seconds: number })[]
 }
+
+/** The only thing that makes a run of the benchmark fail. */
+export function hasWrongResult(outcomes: readonly RowOutcome[]): boolean {
+  return outcomes.some(outcome => 'error' in outcome && outcome.wrong)
+}

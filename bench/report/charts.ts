@@ -39,7 +39,7 @@ const colours = ['ours', 'b', 'c']
 
 /** Efficiency over granularity for every side, with the line that METG(50 %) is read from. */
 export function metgChart({ curves = [] }: RowReport): string {
-  const [left, right, top, bottom] = [64, width - 24, 110, 380]
+  const [left, right, top, bottom] = [64, width - 40, 110, 380]
   const points = curves.flatMap(curve => curve.points)
   const { at, decades } = logAxis(
     points.map(({ granularityUs }) => granularityUs),
@@ -68,8 +68,8 @@ export function metgChart({ curves = [] }: RowReport): string {
           `${className} line`,
         ),
         ...sorted.map(point => dot(at(point.granularityUs), height(point.efficiency), 3, className)),
-        dot(left + place * 220, 84, 5, className),
-        text(left + 12 + place * 220, 88, `${side}: ${reached}${round(crossing.us)} µs`, className),
+        dot(left + place * 235, 84, 5, className),
+        text(left + 12 + place * 235, 88, `${side}: ${reached}${round(crossing.us)} µs`, className),
         ...(crossing.kind === 'at' ? [dot(at(crossing.us), height(0.5), 6, className)] : []),
       ]
     }),

@@ -92,13 +92,16 @@ const threadsEach = 8
 function fleetTable(costs: readonly Cost[], idle: RowReport | undefined): string {
   const threads = machines * threadsEach
   const perThread = idle?.numbers?.['idle commands/s per thread']
-  const idleThreads = idle?.numbers?.['threads']
-  const cpu = idle?.sides[0]?.median
+  const perWorker = idle?.numbers?.['idle commands/s per worker, beside its threads']
+  const commandUs = idle?.numbers?.['Redis µs per idle command']
   const rows: string[][] = []
-  if (perThread !== undefined && idleThreads !== undefined && cpu !== undefined) {
+  if (perThread !== undefined && perWorker !== undefined && commandUs !== undefined) {
+    const perSecond = perThread * threads + perWorker * machines
     rows.push(
-      ['idle: commands/s of the threads', round(perThread * threads)],
-      ['idle: cores of Redis', round(((cpu / 100) * threads) / idleThreads)],
+      ['idle: commands/s of one worker beside its threads', round(perWorker)],
+      ['idle: commands/s of one thread', round(perThread)],
+      ['idle: commands/s of all on one lane', round(perSecond)],
+      ['idle: share of the lane’s core', `${round((perSecond * commandUs) / 1e4)} %`],
     )
   }
   for (const cost of withThreads(costs, 2)) {

@@ -20,13 +20,14 @@ export const row: Row = {
     const size = quick ? sizes.quick : sizes.full
     const threads = size.processes * size.threads
     const tasks = quick ? 10 : 100
-    const one = await lookAtOneThread(rounds, tasks)
+    const idleMs = quick ? 2000 : 10_000
+    const one = await lookAtOneThread(rounds, tasks, idleMs)
     const fleet = await openFleet(size.threads, size.processes)
     const idle: Idle[] = []
     const woken: number[] = []
     try {
       for (let round = 0; round < Math.min(rounds, 3); round++) {
-        idle.push(await watchIdle(fleet, quick ? 1000 : 10_000))
+        idle.push(await watchIdle(fleet, idleMs))
         const seen = await watchCommands(fleet.server, async () => {
           // Every thread is seen once before, and whoever was woken by the last task once after it.
           await sleep(2500)
@@ -42,7 +43,7 @@ export const row: Row = {
     const sides = [
       measured(
         'Redis CPU, % of a core',
-        `${size.processes} workers × ${size.threads} threads that wait, over ${quick ? 1 : 10} s, by /proc/<pid>/task/*/schedstat`,
+        `${size.processes} workers × ${size.threads} threads that wait, over ${idleMs / 1000} s, by /proc/<pid>/task/*/schedstat`,
         idleOf('cpuPercent'),
       ),
       measured(
@@ -70,7 +71,7 @@ export const row: Row = {
         'the bar counts what clients send; what scripts call inside Redis is marked in MONITOR and not counted',
         `commandstats for one task, with what scripts call: ${one.calls}`,
       ],
-      numbers: { threads, 'idle commands/s per thread': sides[1]!.median / threads },
+      numbers: idleNumbers(size, { commandsPerSecond: sides[1]!.median, cpuPercent: sides[0]!.median }, one.idle),
     }
   },
 }
@@ -78,9 +79,11 @@ export const row: Row = {
 async function lookAtOneThread(
   rounds: number,
   tasks: number,
-): Promise<{ readonly sent: readonly number[]; readonly calls: string }> {
+  idleMs: number,
+): Promise<{ readonly idle: Idle; readonly sent: readonly number[]; readonly calls: string }> {
   const fleet = await openFleet(1)
   try {
+    const idle = await watchIdle(fleet, idleMs)
     const sent: number[] = []
     for (let round = 0; round < rounds; round++)
       sent.push((await watchCommands(fleet.server, () => runOneByOne(fleet, tasks))).length / tasks)
@@ -93,7 +96,7 @@ async function lookAtOneThread(
       .sort((a, b) => b.perTask - a.perTask)
       .map(({ name, perTask }) => `${perTask.toFixed(1)} ${name}`)
       .join(', ')
-    return { sent, calls }
+    return { idle, sent, calls }
   } finally {
     await fleet.close()
   }
@@ -102,6 +105,20 @@ async function lookAtOneThread(
 interface Idle {
   readonly cpuPercent: number
   readonly commandsPerSecond: number
+}
+
+/** What a worker sends beside its threads follows from a fleet of few threads a worker and one of many. */
+function idleNumbers(
+  { processes, threads }: { readonly processes: number; readonly threads: number },
+  many: Idle,
+  one: Idle,
+): Record<string, number> {
+  const perThread = (many.commandsPerSecond - processes * one.commandsPerSecond) / (processes * threads - processes)
+  return {
+    'idle commands/s per thread': perThread,
+    'idle commands/s per worker, beside its threads': one.commandsPerSecond - perThread,
+    'Redis µs per idle command': (many.cpuPercent * 1e4) / many.commandsPerSecond,
+  }
 }
 
 async function watchIdle({ server }: Fleet, ms: number): Promise<Idle> {

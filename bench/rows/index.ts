@@ -14,6 +14,7 @@ export const rows = {
   payload: () => import('./payload.ts'),
   'idle-fleet': () => import('./idle-fleet.ts'),
   scaling: () => import('./scaling.ts'),
+  lanes: () => import('./lanes.ts'),
   primes: () => import('./primes.ts'),
 } as const satisfies Readonly<Record<string, () => Promise<{ readonly row: Row }>>>
 

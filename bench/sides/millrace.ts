@@ -5,7 +5,7 @@ import type { Mill } from '../core/millrace.ts'
 import { startServer } from '../core/redis-server.ts'
 import type { Server } from '../core/redis-server.ts'
 
-const tasks = new URL('../work/tasks.ts', import.meta.url)
+export const tasks = new URL('../work/tasks.ts', import.meta.url)
 
 /** Millrace as it is deployed: a Redis, worker processes, and this process as the driver. */
 export class Fleet {
@@ -45,7 +45,7 @@ export async function openFleet(threads: number, processes = 1): Promise<Fleet> 
   })
 }
 
-function startWorkerProcess(url: string, threads: number) {
+export function startWorkerProcess(url: string, threads: number) {
   const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
   return spawnNode([cli, 'worker', fileURLToPath(tasks), '--threads', String(threads), '--redis', url])
 }
