@@ -12,7 +12,9 @@ const charts = [
 
 /** Writes RESULTS.md, the charts and the tables of docs/scaling.md from what a run with `--json` printed. */
 export function writeReport(file: string): void {
-  const run = JSON.parse(readFileSync(file, 'utf8')) as BenchRun
+  const printed = readFileSync(file, 'utf8')
+  // npm run prints two lines about itself first, unless it is told to be silent.
+  const run = JSON.parse(printed.slice(printed.indexOf('{'))) as BenchRun
   const drawn = charts.filter(({ row, file: name, draw }) => {
     const outcome = run.outcomes.find(each => each.name === row)
     if (outcome === undefined || 'error' in outcome) return false

@@ -128,7 +128,7 @@ async function openPiscina(): Promise<SpinSide> {
   return {
     name: 'Piscina',
     how: 'pool.run() for all inputs at once, 2 threads',
-    mostTasks: 20_000,
+    mostTasks: 10_000,
     sizesUs: [5, 10, 20, 50, 100, 200, 1000],
     map: inputs => pool.map('work', inputs),
     close: () => pool.close(),
@@ -140,8 +140,8 @@ async function openBullMq(): Promise<SpinSide> {
   return {
     name: 'BullMQ',
     how: 'addBulk, 2 worker processes (its guide: CPU-bound work scales by processes), concurrency 100',
-    mostTasks: 4000,
-    sizesUs: [50, 100, 200, 500, 1000, 2000, 10_000],
+    mostTasks: 2000,
+    sizesUs: [100, 200, 500, 1000, 2000, 10_000],
     map: inputs => bull.map(inputs),
     close: () => bull.close(),
   }
