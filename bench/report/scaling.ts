@@ -107,7 +107,7 @@ function fleetTable(costs: readonly Cost[], idle: RowReport | undefined): string
   for (const cost of withThreads(costs, 2)) {
     const limit = laneLimit(cost)
     rows.push(
-      [`busy with tasks of ${sizeOf(cost)}: lanes for all threads`, round(Math.ceil(threads / limit.threads))],
+      [`busy, ${sizeOf(cost)} of work in a task: lanes for all threads`, round(Math.ceil(threads / limit.threads))],
       [`… and drivers`, round(Math.ceil((threads * cost.driverUs) / cost.workerUs))],
     )
   }
@@ -126,7 +126,7 @@ function withThreads(costs: readonly Cost[], threads: number): Cost[] {
 }
 
 function sizeOf({ workUs }: Cost): string {
-  if (workUs === 0) return 'none'
+  if (workUs === 0) return 'no-op'
   return workUs >= 1000 ? `${workUs / 1000} ms` : `${workUs} µs`
 }
 

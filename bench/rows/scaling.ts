@@ -18,7 +18,7 @@ import { spinInputs } from './spin-rounds.ts'
 const sizes = [
   { name: 'no-op', workUs: 0, count: 1_000_000, quick: 100_000 },
   { name: '100 µs', workUs: 100, count: 10_000, quick: 1000 },
-  { name: '10 ms', workUs: 10_000, count: 100, quick: 10 },
+  { name: '10 ms', workUs: 10_000, count: 200, quick: 10 },
 ] as const
 
 /** What a task costs at the driver, at Redis and at a worker; and whether that predicts what a second thread brings. */
