@@ -11,6 +11,7 @@ export async function installPeers({ python }: { readonly python: boolean }): Pr
   }
   if (python) {
     const packages = ['python3-celery', 'python3-redis', 'python3-distributed']
+    run('apt-get', ['-q', 'update'])
     run('apt-get', ['-q', '-y', '--no-install-recommends', 'install', ...packages])
   }
 }

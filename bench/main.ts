@@ -1,61 +1,77 @@
-import { fork } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { describeMachine } from './core/machine.ts'
-import type { RowOutcome } from './core/outcome.ts'
+import { hasWrongResult } from './core/outcome.ts'
+import type { BenchRun } from './core/outcome.ts'
 import { describeOutcome } from './core/table.ts'
 import { installPeers } from './install-peers.ts'
+import { writeReport } from './report/write.ts'
 import { isRowName, rows } from './rows/index.ts'
+import { startRow } from './start-row.ts'
 
-/**
- * `npm run bench [-- NAME…] [--json] [--quick] [--rounds N] [--install-python-peers]`. The table goes to stderr with
- * `--json`, and one JSON document to stdout. A missed bar fails nothing; a wrong result ends with 1.
- */
+const usage = `npm run bench [-- NAME…] [--quick] [--rounds N] [--json] [--install-python-peers]
+npm run bench -- --report FILE     writes RESULTS.md, the charts and docs/scaling.md from what --json printed
+
+Progress goes to stderr. The table goes to stdout, or with --json to stderr and one JSON document to stdout.
+A missed bar, or a row that could not be run, fails nothing; a wrong result ends with 1.
+The rows: ${Object.keys(rows).join(', ')}
+`
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     json: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
     rounds: { type: 'string' },
+    report: { type: 'string' },
+    help: { type: 'boolean', default: false },
     'install-python-peers': { type: 'boolean', default: false },
   },
 })
-
-const known = Object.keys(rows)
-const unknown = positionals.filter(name => !isRowName(name))
-if (unknown.length > 0) {
-  process.stderr.write(`There is no row ${unknown.join(', ')}. The rows are ${known.join(', ')}.\n`)
-  process.exit(2)
-}
-await installPeers({ python: values['install-python-peers'] })
-
-const out = values.json ? process.stderr : process.stdout
 const rounds = Number(values.rounds ?? (values.quick ? 2 : 5))
-const outcomes: RowOutcome[] = []
-for (const name of positionals.length > 0 ? positionals : known) {
-  const outcome = await runRow(name)
-  out.write(`${describeOutcome(outcome)}\n`)
-  outcomes.push(outcome)
-}
-if (values.json) {
-  const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`.trim()
-  process.stdout.write(`${JSON.stringify({ machine: describeMachine(), command, rounds, outcomes }, null, 2)}\n`)
-}
-if (outcomes.some(outcome => 'error' in outcome)) process.exitCode = 1
+const unknown = positionals.filter(name => !isRowName(name))
 
-function runRow(name: string): Promise<RowOutcome> {
-  return new Promise(resolve => {
-    const args = [name, String(rounds), ...(values.quick ? ['quick'] : [])]
-    const child = fork(fileURLToPath(new URL('./run-row.ts', import.meta.url)), args, {
-      execArgv: ['--import', import.meta.resolve('tsx')],
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    })
-    let outcome: RowOutcome | undefined
-    child.on('message', message => {
-      outcome = message as RowOutcome
-    })
-    child.once('exit', (code, signal) => {
-      resolve(outcome ?? { name, error: `Its process ended with ${signal ?? `code ${code}`} before it said anything.` })
-    })
-  })
+if (values.help) process.stdout.write(usage)
+else if (unknown.length > 0) refuse(`There is no row ${unknown.join(', ')}.`)
+else if (!Number.isInteger(rounds) || rounds < 1) refuse('--rounds takes a whole number from 1 on.')
+else if (values.report === undefined) await measure(positionals.length > 0 ? positionals : Object.keys(rows))
+else writeReport(values.report)
+
+async function measure(names: readonly string[]): Promise<void> {
+  await installPeers({ python: values['install-python-peers'] })
+  const started = performance.now()
+  const out = values.json ? process.stderr : process.stdout
+  const outcomes: BenchRun['outcomes'][number][] = []
+  for (const [at, name] of names.entries()) {
+    say(`${name} (${at + 1} of ${names.length}) …`)
+    const rowStarted = performance.now()
+    const outcome = await startRow(name, { rounds, quick: values.quick })
+    const seconds = secondsSince(rowStarted)
+    out.write(`${describeOutcome(outcome)}\n`)
+    say(`${name} took ${seconds} s`)
+    outcomes.push({ ...outcome, seconds })
+  }
+  const run: BenchRun = {
+    machine: describeMachine(),
+    command: `npm run bench -- ${process.argv.slice(2).join(' ')}`.replace(/ -- $/, ''),
+    quick: values.quick,
+    rounds,
+    seconds: secondsSince(started),
+    outcomes,
+  }
+  say(`${names.length} rows took ${run.seconds} s`)
+  if (values.json) process.stdout.write(`${JSON.stringify(run, null, 2)}\n`)
+  if (hasWrongResult(outcomes)) process.exitCode = 1
+}
+
+function say(line: string): void {
+  process.stderr.write(`bench: ${line}\n`)
+}
+
+function secondsSince(started: number): number {
+  return Math.round((performance.now() - started) / 100) / 10
+}
+
+function refuse(reason: string): void {
+  process.stderr.write(`${reason}\n\n${usage}`)
+  process.exitCode = 2
 }

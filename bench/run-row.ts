@@ -1,4 +1,5 @@
 import { isRowName, rows } from './rows/index.ts'
+import { WrongResultError } from './core/check.ts'
 import type { RowOutcome } from './core/outcome.ts'
 
 /** The process of one row, so that no row inherits another's heap: `run-row.ts <name> <rounds> [quick]`. */
@@ -16,6 +17,7 @@ async function run(name: keyof typeof rows): Promise<RowOutcome> {
     const { row } = await rows[name]()
     return { name, report: await row.run({ rounds: Number(rounds), quick: quick === 'quick' }) }
   } catch (error) {
-    return { name, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    return { name, error: text, wrong: error instanceof WrongResultError }
   }
 }

@@ -33,6 +33,18 @@ export interface CurvePoint {
   readonly efficiency: number
 }
 
+/** The CPU time that one task takes at each place, by the operating system. */
+export interface Cost {
+  /** The work in one task, as it was asked for. */
+  readonly workUs: number
+  readonly threads: number
+  readonly tasksPerSecond: number
+  readonly driverUs: number
+  readonly redisUs: number
+  /** With the work itself in it. */
+  readonly workerUs: number
+}
+
 /** What one row has found. Everything in it travels as JSON. */
 export interface RowReport {
   readonly title: string
@@ -42,6 +54,7 @@ export interface RowReport {
   readonly verdicts: readonly Verdict[]
   readonly notes: readonly string[]
   readonly curves?: readonly Curve[]
+  readonly costs?: readonly Cost[]
   /** Further numbers by name. */
   readonly numbers?: Readonly<Record<string, number>>
 }

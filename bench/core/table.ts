@@ -3,7 +3,7 @@ import type { Measured, RowReport, Verdict } from './report.ts'
 
 /** A row as lines of text. */
 export function describeOutcome(outcome: RowOutcome): string {
-  if ('error' in outcome) return `${outcome.name}: FAILED\n${outcome.error}\n`
+  if ('error' in outcome) return `${outcome.name}: ${outcome.wrong ? 'WRONG RESULT' : 'FAILED'}\n${outcome.error}\n`
   return describeReport(outcome.name, outcome.report)
 }
 

@@ -32,7 +32,7 @@ export const row: Row = {
       unit: 'tasks/s',
       sides,
       verdicts: [atLeast('× BullMQ flow', medianOf(sides, 'Millrace') / medianOf(sides, 'BullMQ flow'), 100)],
-      notes: [],
+      notes: ['one warm-up of the same size for both sides is not counted'],
     }
   },
 }

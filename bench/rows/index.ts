@@ -13,6 +13,8 @@ export const rows = {
   stream: () => import('./stream.ts'),
   payload: () => import('./payload.ts'),
   'idle-fleet': () => import('./idle-fleet.ts'),
+  scaling: () => import('./scaling.ts'),
+  lanes: () => import('./lanes.ts'),
   primes: () => import('./primes.ts'),
 } as const satisfies Readonly<Record<string, () => Promise<{ readonly row: Row }>>>
 

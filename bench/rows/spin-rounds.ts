@@ -1,12 +1,12 @@
 import { checkResults } from '../core/check.ts'
-import type { BareRun } from '../sides/bare-threads.ts'
 import { evenShares } from '../sides/bare-threads.ts'
-import type { BareThreads } from '../sides/bare-threads.ts'
+import type { BareRun, BareThreads } from '../sides/bare-threads.ts'
 import { spinInput } from '../work/spin.ts'
 
 /** A side that runs tasks of a given size. */
 export interface SpinSide {
   readonly name: string
+  readonly how: string
   /** Tasks beyond this many make a measurement longer and no better. */
   readonly mostTasks: number
   /** The sizes that say something about this side. */
@@ -15,27 +15,39 @@ export interface SpinSide {
   close(): Promise<void>
 }
 
+/** The same tasks done both ways. */
+export interface Pair {
+  /** The mean of the bare threads' time right before and right after. */
+  readonly bareSeconds: number
+  readonly seconds: number
+}
+
 /** Inputs of one size, each with a seed of its own. */
 export function spinInputs(workUs: number, stepsPerUs: number, count: number): Float64Array {
   const steps = Math.max(1, Math.round(workUs * stepsPerUs))
   return Float64Array.from({ length: count }, (_, seed) => spinInput(steps, seed))
 }
 
-/** The bare threads' seconds and the side's, one right after the other; the bare threads' results are the recomputation. */
+/**
+ * The side between two runs of the bare threads, so that a machine that gets slower or faster meanwhile does so for
+ * both. What the bare threads computed is what the side's results are held against.
+ */
 export async function measurePair(
   side: Pick<SpinSide, 'name' | 'map'>,
   bare: BareThreads,
   inputs: Float64Array,
   threads: number,
-): Promise<{ readonly bareSeconds: number; readonly seconds: number }> {
+): Promise<Pair> {
   const list = [...inputs]
-  const reference = await bare.run(evenShares(inputs, threads))
+  const shares = evenShares(inputs, threads)
+  const before = await bare.run(shares)
   const started = performance.now()
   const results = await side.map(list)
   const seconds = (performance.now() - started) / 1000
-  const expected = joined(reference)
+  const after = await bare.run(shares)
+  const expected = joined(before)
   checkResults<unknown>(side.name, results, inputs.length, index => expected[index])
-  return { bareSeconds: reference.seconds, seconds }
+  return { bareSeconds: (before.seconds + after.seconds) / 2, seconds }
 }
 
 function joined({ results }: BareRun): Int32Array {

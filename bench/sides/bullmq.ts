@@ -70,13 +70,13 @@ export class BullMq {
   }
 
   /** `workers` 0: what is added waits. */
-  static async open(workers: number, work: 'noop' | 'work' = 'noop'): Promise<BullMq> {
+  static async open(workers: number, work: 'noop' | 'work' = 'noop', { keepCompleted = false } = {}): Promise<BullMq> {
     const { Queue, QueueEvents, FlowProducer } = (await import(packageName)) as BullModule
     const server = await startServer()
     const connection = { host: '127.0.0.1', port: server.port }
     // The default keeps about 10,000 events; more completions than that at once would lose results.
     const streams = { events: { maxLen: 1_000_000 } }
-    const defaultJobOptions = { removeOnComplete: workers > 0 }
+    const defaultJobOptions = { removeOnComplete: !keepCompleted }
     const queue = new Queue('leaves', { connection, streams, defaultJobOptions })
     const parents = new Queue('parents', { connection, streams, defaultJobOptions })
     const events = ['leaves', 'parents'].map(name => new QueueEvents(name, { connection }))
@@ -114,7 +114,7 @@ export class BullMq {
       name: 'sum',
       queueName: 'parents',
       opts: { removeOnComplete: true },
-      children: inputs.map(data => ({ name: 'leaf', queueName: 'leaves', data })),
+      children: inputs.map(data => ({ name: 'leaf', queueName: 'leaves', data, opts: { removeOnComplete: true } })),
     })
     const { id = '' } = job
     await this.#until(() => this.#results.has(id))

@@ -1,4 +1,5 @@
 import { build } from 'esbuild'
+import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /**
@@ -17,6 +18,9 @@ export async function compileForThreads(source: URL): Promise<URL> {
     target: 'node20',
     packages: 'external',
     logLevel: 'warning',
+  })
+  process.once('exit', () => {
+    rmSync(out, { force: true })
   })
   return out
 }

@@ -24,18 +24,20 @@ describe('METG', () => {
   const point = (us: number, efficiency: number) => ({ workUs: us, granularityUs: us, efficiency })
 
   test('is where the curve crosses the share, between two sizes on a log axis', () => {
-    expect(metg([point(100, 0.9), point(10, 0.6), point(1, 0.4)])).toBeCloseTo(Math.sqrt(10), 6)
-    expect(metg([point(1, 0.4), point(10, 0.6), point(100, 0.9)])).toBeCloseTo(Math.sqrt(10), 6)
+    const found = { kind: 'at', us: expect.closeTo(Math.sqrt(10), 6) as number }
+    expect(metg([point(100, 0.9), point(10, 0.6), point(1, 0.4)])).toEqual(found)
+    expect(metg([point(1, 0.4), point(10, 0.6), point(100, 0.9)])).toEqual(found)
   })
 
   test('is the coarsest crossing: what is finer does not count once the efficiency was lost', () => {
-    expect(metg([point(100, 0.9), point(10, 0.1), point(1, 0.7), point(0.1, 0.1)])).toBeCloseTo(Math.sqrt(1000), 6)
+    const found = { kind: 'at', us: expect.closeTo(Math.sqrt(1000), 6) as number }
+    expect(metg([point(100, 0.9), point(10, 0.1), point(1, 0.7), point(0.1, 0.1)])).toEqual(found)
   })
 
-  test('is unknown where the curve does not cross', () => {
-    expect(metg([point(10, 0.9), point(1, 0.8)])).toBeUndefined()
-    expect(metg([point(10, 0.3), point(1, 0.2)])).toBeUndefined()
-    expect(metg([])).toBeUndefined()
+  test('is a bound where the curve does not cross in range', () => {
+    expect(metg([point(10, 0.9), point(1, 0.8)])).toEqual({ kind: 'at most', us: 1 })
+    expect(metg([point(10, 0.3), point(1, 0.2)])).toEqual({ kind: 'more than', us: 10 })
+    expect(() => metg([])).toThrow(RangeError)
   })
 
   test('counts the time of all threads in a granularity', () => {
