@@ -8,8 +8,8 @@ import type { World } from './world.ts'
 export interface Excuses {
   /** The task, `<job>:<index>`, took its thread or process down. */
   readonly mayBeSetAside: (task: string) => boolean
-  /** Redis went back to when the job was there, and whoever could have dropped it is gone: it expires. */
-  readonly mayBeBack: (job: string) => boolean
+  /** Redis went back to when the job was there, and whoever could have dropped it is gone; or it has lost tasks, and what is there stays there. It expires. */
+  readonly mayExpire: (job: string) => boolean
 }
 
 export function excusesOf({ jobs, losses, kills }: Story): Excuses {
@@ -18,9 +18,10 @@ export function excusesOf({ jobs, losses, kills }: Story): Excuses {
       const [job = '', index = ''] = task.split(':')
       return jobs.get(job)?.spec.poison[index] !== undefined
     },
-    mayBeBack: job => {
+    mayExpire: job => {
       const lives = jobs.get(job)?.lives ?? []
       return lives.some(({ by, ended }) => {
+        if (ended?.ending.how === 'error' && ended.ending.code === 'TASKS_LOST') return true
         const isGone = kills.some(({ what, pid }) => what === 'driver' && pid === by)
         return isGone && ended !== undefined && losses.some(({ beginsAt }) => beginsAt >= ended.at - mostLostMs)
       })
@@ -50,18 +51,22 @@ export async function findLeftovers(world: Inspected, excuses: Excuses): Promise
   return found
 }
 
-async function isExcused(world: Inspected, key: string, { mayBeBack }: Excuses): Promise<boolean> {
+async function isExcused(world: Inspected, key: string, { mayExpire }: Excuses): Promise<boolean> {
   const { server } = world
-  if (key.endsWith('}:jobs')) return lines(await server.ask(key, 'ZRANGE', key, '0', '-1')).every(mayBeBack)
+  if (key.endsWith('}:jobs')) return lines(await server.ask(key, 'ZRANGE', key, '0', '-1')).every(mayExpire)
   const job = /:part:([^:]+)(:\w+)?$/.exec(key)?.[1]
   if (job === undefined) return false
   const expires = Number(await server.ask(key, 'PTTL', key)) > 0
-  return expires && (mayBeBack(job) || (await isTombstone(server, key)))
+  return expires && (mayExpire(job) || (await isTombstone(server, key)))
 }
 
-/** What still names workers that are gone, or holds chunks: the fleet sees to it, while it lives. */
-export async function isSettling(world: Inspected): Promise<boolean> {
-  return (await keysOf(world)).some(key => /:(dead|claim:\w+|stage:\w+|due|driven|jobs)$/.test(key))
+/** What still names workers that are gone, holds chunks, or has neither a driver nor an expiry: the fleet sees to it, while it lives. */
+export async function isSettling(world: Inspected, excuses: Excuses): Promise<boolean> {
+  const keys = await keysOf(world)
+  if (keys.some(key => /:(dead|claim:\w+|stage:\w+|due|driven)$/.test(key))) return true
+  const jobs = keys.filter(key => key.endsWith('}:jobs'))
+  const excused = await Promise.all(jobs.map(key => isExcused(world, key, excuses)))
+  return !excused.every(Boolean)
 }
 
 /** What stays for a while of a job that was attached to, so that a driver that was frozen finds out. */

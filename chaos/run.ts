@@ -12,6 +12,7 @@ import { Fleet } from './fleet.ts'
 import { Sampler } from './memory.ts'
 import { History, readHistories } from './history.ts'
 import { excusesOf, findLeftovers, isSettling } from './leftovers.ts'
+import type { Excuses } from './leftovers.ts'
 import type { ChaosOptions } from './options.ts'
 import { namesOf, planLane } from './plan.ts'
 import { Proxy } from './proxy.ts'
@@ -53,6 +54,7 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
       background.add(work)
     },
   }
+  const surprises: string[] = []
   let sampler: Sampler | undefined
   try {
     await fleet.start()
@@ -62,8 +64,8 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
     const deadline = performance.now() + options.seconds * 1000
     sampler = new Sampler(world, sampleSeconds, say)
     const lanes = await Promise.all([
-      injectLane('processes', options, world, deadline, say),
-      injectLane('redis', options, world, deadline, say),
+      injectLane('processes', options, world, deadline, surprises, say),
+      injectLane('redis', options, world, deadline, surprises, say),
     ])
     // Without faults the workloads have the time to themselves.
     await sleep(Math.max(0, deadline - performance.now()))
@@ -73,10 +75,11 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
     proxy.cutSilent()
     say('all is healed; the drivers see their jobs through')
     await drivers.stop(options.drainSeconds * 1000)
-    await endFleet(world)
+    const excuses = excusesOf(tellStory(readHistories(folder)))
+    await endFleet(world, excuses)
     const events = readHistories(folder)
-    const leftovers = await findLeftovers(world, excusesOf(tellStory(events)))
-    const violations = [...surprisesOf(drivers), ...surprisesOf(fleet), ...leftovers]
+    const leftovers = await findLeftovers(world, excuses)
+    const violations = [...surprisesOf({ surprises }), ...surprisesOf(drivers), ...surprisesOf(fleet), ...leftovers]
     return makeReport(options, {
       folder,
       injected: lanes.flat(),
@@ -109,6 +112,7 @@ async function injectLane(
   { faults: names, seed }: ChaosOptions,
   world: World,
   deadline: number,
+  surprises: string[],
   say: (line: string) => void,
 ): Promise<Injected[]> {
   const injected: Injected[] = []
@@ -121,7 +125,10 @@ async function injectLane(
     await sleep(pauseMs)
     const from = performance.now()
     world.history.write({ type: 'fault', fault, state: 'begins' })
-    const note = await faults[fault].inject(world, seededRandom(own))
+    const note = await faults[fault].inject(world, seededRandom(own)).catch((error: unknown) => {
+      surprises.push(`the fault ${fault} failed: ${error instanceof Error ? error.message : String(error)}`)
+      return undefined
+    })
     world.history.write({ type: 'fault', fault, state: 'ends', ...(note === undefined ? {} : { note }) })
     if (note !== undefined) owed.delete(fault)
     injected.push({ fault, atMs: Math.round(from - begun), tookMs: Math.round(performance.now() - from), note })
@@ -132,12 +139,12 @@ async function injectLane(
   return injected
 }
 
-async function endFleet(world: World): Promise<void> {
+async function endFleet(world: World, excuses: Excuses): Promise<void> {
   // A dead worker's records are deleted a lease after it was declared dead, and the janitor comes every few seconds.
-  // What is left after that shows in what is left in the end.
-  await until(async () => !(await isSettling(world)), {
+  // A job that has lost tasks is parked once its driver's lease has lapsed. What is left after that shows in what is left in the end.
+  await until(async () => !(await isSettling(world, excuses)), {
     what: 'nothing of ended work is left',
-    timeoutMs: 15_000 + 4 * world.leaseMs,
+    timeoutMs: 40_000 + 4 * world.leaseMs,
     everyMs: 200,
   }).catch(() => undefined)
   await world.fleet.stop()

@@ -133,7 +133,9 @@ async function refusals(server: BehindProxy): Promise<number> {
 /** Around whatever may take Redis back to an earlier state: what was committed in between counts for neither history. */
 async function losing<T>(world: World, act: () => Promise<T>): Promise<T> {
   world.history.write({ type: 'history', state: 'ends' })
-  const result = await act()
-  world.history.write({ type: 'history', state: 'begins' })
-  return result
+  try {
+    return await act()
+  } finally {
+    world.history.write({ type: 'history', state: 'begins' })
+  }
 }

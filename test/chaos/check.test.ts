@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { check } from '../../chaos/check/check.ts'
+import { tellStory } from '../../chaos/check/story.ts'
 import { valueOf } from '../../chaos/events.ts'
+import { excusesOf } from '../../chaos/leftovers.ts'
 import { span, Tale } from './support/tale.ts'
 
 /** What the checker holds against a history: the rules that are broken, each as often as it is. */
@@ -283,4 +285,18 @@ test('recovery is the time from a worker’s death until what it held runs elsew
     .wait(2500)
   const { recovery } = check(tale.run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j').events)
   expect(recovery).toEqual({ chunks: 1, p50Ms: 2510, p90Ms: 2510, p99Ms: 2510, mostMs: 2510 })
+})
+
+describe('what may stay in Redis', () => {
+  const mayExpire = (tale: Tale) => excusesOf(tellStory(tale.events)).mayExpire('j')
+  test('is a job that has lost tasks', () => {
+    expect(mayExpire(new Tale().begin('j').fail('j', 'TASKS_LOST'))).toBe(true)
+    expect(mayExpire(new Tale().begin('j').end('j'))).toBe(false)
+  })
+  test('is a job that came back after its driver had ended it and was killed', () => {
+    const ended = () => new Tale().begin('j').end('j')
+    expect(mayExpire(ended().kill('d1', 'driver').lose())).toBe(true)
+    expect(mayExpire(ended().lose())).toBe(false)
+    expect(mayExpire(ended().kill('d1', 'driver'))).toBe(false)
+  })
 })
