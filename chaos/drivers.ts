@@ -66,16 +66,19 @@ export class Drivers {
     this.#history.write({ type: 'frozen', what: 'driver', pid: `${driver.pid}` })
     driver.process.kill('SIGSTOP')
     const left = leftJobs(this.#events(), dice).map(job => ({ ...job, by: 'attach' as const }))
-    const successor = await this.start(left)
-    await until(() => settledOrAttached(this.#eventsOf(successor), left), {
-      what: 'the new driver has attached to all jobs of the frozen one',
-      timeoutMs: 60_000,
-      everyMs: 100,
-    })
-    // Waits until it runs again: then it begins nothing new.
-    driver.process.kill('SIGUSR2')
-    this.#history.write({ type: 'thawed', what: 'driver', pid: `${driver.pid}`, declaredDead: false })
-    driver.process.kill('SIGCONT')
+    try {
+      const successor = await this.start(left)
+      await until(() => settledOrAttached(this.#eventsOf(successor), left), {
+        what: 'the new driver has attached to all jobs of the frozen one',
+        timeoutMs: 60_000,
+        everyMs: 100,
+      })
+    } finally {
+      // Waits until it runs again: then it begins nothing new.
+      driver.process.kill('SIGUSR2')
+      this.#history.write({ type: 'thawed', what: 'driver', pid: `${driver.pid}`, declaredDead: false })
+      driver.process.kill('SIGCONT')
+    }
     return left
   }
 

@@ -102,7 +102,8 @@ export class Fleet {
       if (this.#stopping) return
       if (signal !== null && !worker.killed) this.killedByTask++
       // Redis may be away for longer than a worker that starts waits for it.
-      if (signal === null && worker.ready) this.#surprise(worker, `ended with code ${String(code)}`)
+      if (signal === null && worker.ready && !gaveUpThread(worker))
+        this.#surprise(worker, `ended with code ${String(code)}`)
       this.#spawn().catch(() => undefined)
     })
     await Promise.race([child.waitForLine(/^ready /, 60_000).then(() => (worker.ready = true)), ended])
@@ -113,4 +114,9 @@ export class Fleet {
       `worker ${worker.pid} ${what}: ${worker.process.stdout.slice(-5).join(' | ')} ${worker.process.stderr.slice(-5).join(' | ')}`,
     )
   }
+}
+
+/** On a busy machine a thread that loops may take longer to end than a worker waits: then it gives up its process, as documented. */
+function gaveUpThread({ process }: Worker): boolean {
+  return process.stdout.some(line => line.includes('runs native code that can not be stopped'))
 }

@@ -1,10 +1,12 @@
 import { availableParallelism } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { bundleTasks } from '../code/bundle.ts'
 import { isLoadingTasks } from '../code/load.ts'
 import { acquireEmbeddedRedis, projectDirectory } from '../embedded/embedded-redis.ts'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
 import { checkName } from '../protocol/names.ts'
+import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { checkServers } from '../store/inspect/server.ts'
 import { describeTarget, portableTarget, redisTarget, unreachable } from '../store/target.ts'
 import type { RedisInput, RedisTarget } from '../store/target.ts'
@@ -119,10 +121,23 @@ async function reach(link: Link, target: RedisTarget, timeoutMs: number): Promis
 function greet(link: Link, target: RedisTarget, deadline: number): Promise<void> {
   const { lanes } = link
   return link.ask(async () => {
-    await lanes.withServers(servers => checkServers(servers, target.kind))
+    await whileUnreachable(deadline, () => lanes.withServers(servers => checkServers(servers, target.kind)))
     await lanes.start(deadline - performance.now())
     await link.start()
   })
+}
+
+/** Again until the deadline: a failover that is under way has a master that is gone still in everybody's map. */
+async function whileUnreachable(deadline: number, ask: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await ask()
+      return
+    } catch (error) {
+      if (!(error instanceof RedisUnreachableError) || performance.now() >= deadline) throw error
+    }
+    await sleep(jitteredBackoffMs(attempt, { firstMs: 100, mostMs: 1000 }))
+  }
 }
 
 /** False when that takes too long, or Redis can't be reached. What is too late ends with the link. */

@@ -89,6 +89,17 @@ test('jobs go on when a master is killed and its replica takes over', async () =
   await cluster.whenInOrder()
 })
 
+test('connect waits until a master that was just killed has been replaced', async () => {
+  const [, lane = 0] = lanes
+  const master = await cluster.masterOf(tagOf(lane))
+  await master.kill()
+  const connected = await fleet.connect()
+  expect(await connected.run(square, 12, { id: idOnLane(lane, lanes, 'at-once') })).toBe(144)
+  await master.restart()
+  await until(async () => (await master.cli('INFO', 'replication')).includes('role:slave'), { what: 'it follows' })
+  await cluster.whenInOrder()
+})
+
 test('jobs go on when a master hands over to its replica', async () => {
   const master = await cluster.masterOf(tagOf(0))
   const replica = cluster.replicas[cluster.masters.indexOf(master)]!
