@@ -17,31 +17,36 @@ export async function tagsOf({ server, namespace }: Inspected): Promise<string[]
 export async function workersKnown(world: Inspected): Promise<Map<number, string[]>> {
   const { server } = world
   const known = new Map<number, string[]>()
-  for (const tag of await tagsOf(world)) {
-    for (const id of lines(await server.ask(tag, 'ZRANGE', `${tag}:workers`, '0', '-1'))) {
-      const key = `${tag}:worker:${id}`
-      const info = await server.ask(tag, 'HGET', key, 'info')
-      if (info === '') continue
-      const { pid } = JSON.parse(info) as { pid: number }
-      known.set(pid, [...(known.get(pid) ?? []), key])
-    }
+  const onLane = async (tag: string) => {
+    const ids = lines(await server.ask(tag, 'ZRANGE', `${tag}:workers`, '0', '-1'))
+    return Promise.all(
+      ids.map(async id => ({
+        key: `${tag}:worker:${id}`,
+        info: await server.ask(tag, 'HGET', `${tag}:worker:${id}`, 'info'),
+      })),
+    )
+  }
+  for (const { key, info } of (await Promise.all((await tagsOf(world)).map(onLane))).flat()) {
+    if (info === '') continue
+    const { pid } = JSON.parse(info) as { pid: number }
+    known.set(pid, [...(known.get(pid) ?? []), key])
   }
   return known
 }
 
-/** The processes of the workers that hold chunks. */
-export async function workersHolding(world: Inspected): Promise<Set<number>> {
+/** Whether the worker with this process holds chunks. */
+export async function isHolding(world: Inspected, pid: number): Promise<boolean> {
   const { server } = world
-  const holding = new Set<number>()
-  for (const [pid, keys] of await workersKnown(world)) {
-    for (const key of keys) {
+  const keys = (await workersKnown(world)).get(pid) ?? []
+  const counts = await Promise.all(
+    keys.map(async key => {
       const tag = key.slice(0, key.indexOf('}') + 1)
-      for (const claim of lines(await server.ask(tag, 'SMEMBERS', `${key}:claims`))) {
-        if ((await server.ask(tag, 'EXISTS', `${tag}:claim:${claim}`)) === '1') holding.add(pid)
-      }
-    }
-  }
-  return holding
+      const claims = lines(await server.ask(tag, 'SMEMBERS', `${key}:claims`))
+      if (claims.length === 0) return 0
+      return Number(await server.ask(tag, 'EXISTS', ...claims.map(claim => `${tag}:claim:${claim}`)))
+    }),
+  )
+  return counts.some(count => count > 0)
 }
 
 /** All keys of the queue. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Worker } from '../fleet.ts'
-import { workersHolding, workersKnown } from '../inspect.ts'
+import { isHolding, workersKnown } from '../inspect.ts'
 import { pick } from '../random.ts'
 import type { Random } from '../random.ts'
 import type { Fault, World } from '../world.ts'
@@ -39,8 +39,7 @@ async function stopWhileItHolds(world: World, dice: Random): Promise<Worker | un
     worker.process.kill('SIGSTOP')
     worker.frozen = true
     // Redis may be away just now.
-    const holding = await workersHolding(world).catch(() => new Set<number>())
-    if (holding.has(worker.pid)) {
+    if (await isHolding(world, worker.pid).catch(() => false)) {
       history.write({ type: 'frozen', what: 'worker', pid: `${worker.pid}` })
       return worker
     }
