@@ -72,7 +72,8 @@ function checkEndings(job: JobStory, story: Story, blame: Blame): void {
       blame('unexplained error', `it ended with ${ending.code}: ${ending.message}`, job.begun, life.ended)
   }
   const aggregates = endings.filter(({ ending }) => ending.how === 'complete' && ending.aggregate !== undefined)
-  if (aggregates.length > 1) blame('wrong aggregate', 'two drivers were given the sum', ...aggregates)
+  if (aggregates.length > 1 && !isReplacementForgotten(job, story))
+    blame('wrong aggregate', 'two drivers were given the sum', ...aggregates)
 }
 
 function checkComplete(job: JobStory, ended: Of<'ended'>, aggregate: number | undefined, blame: Blame): void {
@@ -88,6 +89,13 @@ function checkComplete(job: JobStory, ended: Of<'ended'>, aggregate: number | un
   const seen = seenOf(job)
   const missing = all.filter(index => !seen.has(index))
   if (missing.length > 0) blame('lost', `it ended, and ${some(missing)} had no outcome`, ended)
+}
+
+/** Redis lost the job and who had it after another driver had attached: the former one, frozen meanwhile, does it all anew. */
+function isReplacementForgotten({ lives }: JobStory, { losses }: Story): boolean {
+  const attachedAt = Math.min(...lives.flatMap(({ attached }) => (attached === undefined ? [] : [attached.at])))
+  const endedAt = Math.max(...lives.flatMap(({ ended }) => (ended === undefined ? [] : [ended.at])))
+  return losses.some(({ endsAt, beginsAt }) => beginsAt >= attachedAt && endsAt <= endedAt)
 }
 
 /** An error that a job may end with, given what was done to its driver and to Redis. */

@@ -300,3 +300,15 @@ describe('what may stay in Redis', () => {
     expect(mayExpire(ended().kill('d1', 'driver'))).toBe(false)
   })
 })
+
+test('a sum may be handed out twice only where Redis forgot that the driver was replaced', () => {
+  const sum = { how: 'complete', aggregate: valueOf(7, 0) + valueOf(7, 1) } as const
+  const taken = () =>
+    new Tale()
+      .begin('j', { workload: 'reduce' })
+      .run('w1/1', 'j', 0, 1)
+      .add('d2', { type: 'attached', job: 'j', how: 'attach' })
+      .end('j', sum, 'd2')
+  expect(rulesBroken(taken().end('j', sum))).toEqual(['wrong aggregate'])
+  expect(rulesBroken(taken().lose().end('j', sum))).toEqual([])
+})
