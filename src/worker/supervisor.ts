@@ -65,6 +65,7 @@ export class Supervisor {
   readonly #firstId = newWorkerId()
   #module: ThreadModule = { tasks: [], reducers: [] }
   #draining: Promise<void> | undefined
+  #hasStuckThread = false
   #memoryTimer: NodeJS.Timeout | undefined
   #pingTimer: NodeJS.Timeout | undefined
 
@@ -181,7 +182,7 @@ export class Supervisor {
     await this.#quiet(async () => {
       await Promise.all([...this.#presences.values()].map(presence => presence.leave()))
     })
-    if (!gone) {
+    if (!gone || this.#hasStuckThread) {
       throw new WorkerEndedError(
         "A thread of the worker runs native code that can't be stopped, so its process must end. What it held was handed back. End it by process.kill(process.pid, 'SIGKILL'), since process.exit() would wait for that thread, and start the worker again.",
       )
@@ -332,6 +333,8 @@ export class Supervisor {
     this.#options.log.warn(
       `thread ${thread.number} runs native code that can not be stopped: the worker hands back what it holds and ends`,
     )
+    // The thread may end after all while the rest is handed back. Who restarts workers is told all the same.
+    this.#hasStuckThread = true
     this.drain(0).catch(() => undefined)
   }
 
