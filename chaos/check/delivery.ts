@@ -106,7 +106,7 @@ function isExplained(job: JobStory, life: Life, story: Story): boolean {
   const wasLost = story.losses.some(loss => loss.beginsAt >= job.begun.at && loss.endsAt <= ended.at)
   switch (ended.ending.code) {
     case 'COLLECTOR_REPLACED':
-      return story.freezes.some(({ what, pid }) => what === 'driver' && pid === by)
+      return story.freezes.some(({ what, pid }) => what === 'driver' && pid === by) || wasTakenOver(job, life)
     case 'INPUTS_INCOMPLETE':
       // Where Redis has lost some of them, the count is what it still knows.
       return (
@@ -150,6 +150,19 @@ function isSettled(job: JobStory, commits: readonly Commit[]): boolean {
 
 function seenOf({ lives }: Pick<JobStory, 'lives'>): Set<number> {
   return new Set(lives.flatMap(({ outcomes }) => outcomes.map(({ index }) => index)))
+}
+
+/** Another driver's `attach` came through after this one's: it may have begun earlier, and asked again after a freeze. */
+function wasTakenOver({ lives, begun }: JobStory, life: Life): boolean {
+  const { attached, ended } = life
+  const from = attached?.at ?? begun.at
+  const isMeanwhile = (event: Event | undefined) =>
+    event !== undefined && ended !== undefined && event.at > from && event.at <= ended.at
+  return lives.some(other => {
+    if (other === life) return false
+    // The same id again is written down when it is asked for: that it has come through shows when it has submitted.
+    return isMeanwhile(other.attached) || (other.attached?.how === 'same id' && isMeanwhile(other.submitted))
+  })
 }
 
 function isReplaced({ ending }: Of<'ended'>): boolean {

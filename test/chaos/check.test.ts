@@ -229,6 +229,15 @@ describe('a job ends with an error only where something explains it', () => {
       'unexplained error',
     ])
   })
+  test('a driver is replaced by one whose attach came through later, and by none that attached before', () => {
+    const attach = (tale: Tale, by: string) => tale.add(by, { type: 'attached', job: 'j', how: 'attach' })
+    const taken = () => attach(new Tale().begin('j').run('w1/1', 'j', 0, 1).kill('d1', 'driver'), 'd2')
+    const finish = (tale: Tale, by: string) => tale.seeBy(by, 'j', 0, 1).end('j', { how: 'complete' }, by)
+    const later = attach(taken(), 'd3').fail('j', 'COLLECTOR_REPLACED', undefined, 'd2')
+    expect(rulesBroken(finish(later, 'd3'))).toEqual([])
+    const earlier = attach(taken(), 'd3').fail('j', 'COLLECTOR_REPLACED', undefined, 'd3')
+    expect(rulesBroken(finish(earlier, 'd2'))).toEqual(['unexplained error'])
+  })
 })
 
 describe('a task is charged for what it did itself', () => {
