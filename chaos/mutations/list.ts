@@ -93,7 +93,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'what a thread left in a claim stays there',
     file: 'src/worker/claim-keeper.ts',
-    from: '    await emptyClaim(store, claim, ({ job }, jobHash) => store.giveBack(job, jobHash, claim))\n',
+    from: '    await emptyClaim(store, claim, ({ job }, jobHash) => store.claims.giveBack(job, jobHash, claim))\n',
     to: '',
     caughtBy: { tests: ['test/worker/claim-keeper.test.ts'] },
   },

@@ -33,14 +33,14 @@ export async function readQuarantine(
 export async function retryQuarantined(lanes: Lanes, job: string, index: number): Promise<void> {
   const store = await lanes.find(job)
   const name = `task ${job}/${index}`
-  const part = await store.readPart(job)
+  const part = await store.parts.readPart(job)
   if (part === undefined || part.state === 'cancelled') throw jobGone(job)
-  if ((await lanes.withServers(servers => store.listeners(servers, part.collector))) > 0) {
+  if ((await lanes.withServers(servers => store.parts.listeners(servers, part.collector))) > 0) {
     throw new RetryRefusedError(
       `The ${name} can't be retried: its driver is alive and has been told that it failed, and nobody may see two outcomes of one task. Submit its input again, or retry it once that driver has gone and before another attaches.`,
     )
   }
-  const outcome = await store.retryQuarantined({ ...part, job }, index)
+  const outcome = await store.upkeep.retryQuarantined({ ...part, job }, index)
   if (outcome === 'gone') throw jobGone(job)
   if (outcome === 'unknown') {
     throw new RetryRefusedError(

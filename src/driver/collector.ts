@@ -132,7 +132,7 @@ export class Collector {
       if (run.bytes !== undefined || bytes > readAhead.bytes || wanted.length >= readAhead.runs) break
       if (run !== wanted.at(-1) && !this.#read.has(run)) wanted.push(run)
     }
-    const values = await store.readResults(
+    const values = await store.parts.readResults(
       part.job,
       wanted.map(run => String(run.first)),
     )
@@ -143,7 +143,7 @@ export class Collector {
     const { store, part } = this.#host
     const { incarnation } = part
     // Read before the Hash: whatever is settled by then is in it.
-    const before = await store.readCounters(part.job)
+    const before = await store.parts.readCounters(part.job)
     if (this.#isStale(incarnation)) return
     if (before?.incarnation !== incarnation) {
       this.#host.lost()
@@ -153,7 +153,7 @@ export class Collector {
     this.#settled = before.settled
     let cursor = '0'
     do {
-      const page = await store.scanResults(part.job, cursor)
+      const page = await store.parts.scanResults(part.job, cursor)
       if (this.#isStale(incarnation)) return
       for (const run of page.runs) this.#take({ ...run, bytes: undefined })
       cursor = page.cursor

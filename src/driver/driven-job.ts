@@ -159,9 +159,9 @@ export class DrivenJob {
   /** False when it could not be done now. @throws {CollectorReplacedError} when another driver has the job, and its results. */
   async #dropAsOwn(): Promise<boolean> {
     try {
-      const word = await this.store.drop(this.part)
+      const word = await this.store.parts.drop(this.part)
       if (word !== 'replaced') return word === 'dropped'
-      const verdict = judge(await this.store.readCounters(this.id), this.#belief())
+      const verdict = judge(await this.store.parts.readCounters(this.id), this.#belief())
       if (verdict instanceof CollectorReplacedError) throw verdict
       if (verdict === 'attach') await this.#attachAgain()
       return false
@@ -173,7 +173,7 @@ export class DrivenJob {
 
   async #attachAgain(): Promise<void> {
     const { part } = this
-    const record = await this.store.attach(this.id, part.collector, driverLeaseMs, part.hash)
+    const record = await this.store.parts.attach(this.id, part.collector, driverLeaseMs, part.hash)
     if (record !== undefined) part.attaches = record.attaches
   }
 
@@ -199,7 +199,7 @@ export class DrivenJob {
   async cancelTask(index: number, failure: Buffer): Promise<void> {
     if (this.#over) return
     const { job, incarnation } = this.part
-    if ((await this.store.cancelTask(this.part, index, failure)) === 'cancelled') return
+    if ((await this.store.parts.cancelTask(this.part, index, failure)) === 'cancelled') return
     await this.store.publishControl({ type: 'cancel', job, incarnation, index })
   }
 
@@ -249,7 +249,7 @@ export class DrivenJob {
   /** Removes the part, and has what runs of it stopped. The call that creates it may be under way: then it comes first. */
   async #dropAndTell(incarnation = this.part.incarnation): Promise<void> {
     const { job, collector, hash } = this.part
-    await this.store.drop({ job, incarnation, collector, hash })
+    await this.store.parts.drop({ job, incarnation, collector, hash })
     await this.store.publishControl({ type: 'cancel', job, incarnation, index: undefined })
   }
 
@@ -480,7 +480,7 @@ export class DrivenJob {
   async #reconcile(): Promise<void> {
     const belief = this.#belief()
     if (!belief.created || !this.#isSteady(belief.incarnation)) return
-    const stand = await this.store.readCounters(this.id)
+    const stand = await this.store.parts.readCounters(this.id)
     if (!this.#isSteady(belief.incarnation)) return
     if (stand === undefined || !isSound(stand, belief)) {
       this.submitter.halt()
@@ -488,7 +488,7 @@ export class DrivenJob {
     }
     if (stand.pace > 0) this.collector.paceNs ||= stand.pace
     this.collector.expect(stand.settled)
-    await this.store.enlist(this.id, this.part.hash, this.leased ? driverLeaseMs : 0)
+    await this.store.parts.enlist(this.id, this.part.hash, this.leased ? driverLeaseMs : 0)
   }
 
   /** Whether the job goes on in this incarnation, and nothing is being repaired. */
@@ -506,7 +506,7 @@ export class DrivenJob {
   async #recover(): Promise<void> {
     for (let attempt = 1; !this.over; attempt++) {
       try {
-        const stand = await this.store.readCounters(this.id)
+        const stand = await this.store.parts.readCounters(this.id)
         if (await this.#act(judge(stand, this.#belief()), stand)) return
       } catch {
         await pause(attempt)

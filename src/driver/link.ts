@@ -224,7 +224,7 @@ export class Link implements JobHost {
     const leased = this.jobs.filter(job => job.leased && job.store === store)
     for (let from = 0; from < leased.length; from += renewAtOnce) {
       const some = leased.slice(from, from + renewAtOnce)
-      const known = await store.renewDriver(
+      const known = await store.parts.renewDriver(
         some.map(job => job.id),
         driverLeaseMs,
       )
@@ -236,7 +236,7 @@ export class Link implements JobHost {
   async #dropNow(): Promise<void> {
     this.#dropTimer = undefined
     const dropped = this.#dropped.splice(0)
-    const outcomes = await Promise.allSettled(dropped.map(({ store, part }) => store.drop(part)))
+    const outcomes = await Promise.allSettled(dropped.map(({ store, part }) => store.parts.drop(part)))
     this.#dropped.push(...dropped.filter((_, index) => outcomes[index]?.status === 'rejected').slice(0, mostDropped))
     if (this.#dropped.length > 0 && !this.#stopped) this.#dropIn(dropAgainMs)
   }

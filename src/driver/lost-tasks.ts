@@ -67,7 +67,7 @@ export class LostTasks {
 
   async #look(part: Part): Promise<{ readonly stand: string; readonly missing: readonly Stretch[] } | undefined> {
     const { store, assembler, collector } = this.#job
-    const before = await store.readCounters(part.job)
+    const before = await store.parts.readCounters(part.job)
     if (before?.incarnation !== part.incarnation || before.state !== 'open') return undefined
     const located = await locateTasks(store, part)
     if (located === undefined) return undefined
@@ -75,11 +75,11 @@ export class LostTasks {
     for (const [from, to] of located) found.add(from, to)
     let cursor = '0'
     do {
-      const page = await store.scanResults(part.job, cursor)
+      const page = await store.parts.scanResults(part.job, cursor)
       for (const { first, count } of page.runs) if (count <= before.submitted) found.add(first, first + count)
       cursor = page.cursor
     } while (cursor !== '0')
-    const after = await store.readCounters(part.job)
+    const after = await store.parts.readCounters(part.job)
     if (after === undefined || standOf(after) !== standOf(before)) return undefined
     // What has arrived is settled, whether it is still there or released.
     const missing = assembler.coverage.gaps(0, before.submitted).flatMap(([from, to]) => found.gaps(from, to))

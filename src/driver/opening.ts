@@ -123,14 +123,14 @@ export function openJob(context: OpeningContext, request: JobRequest): Opening {
 export async function attachJob({ link }: OpeningContext, id: string, task: string | undefined): Promise<DrivenJob> {
   const { lanes, token } = link
   const store = await link.ask(() => lanes.find(id))
-  const found = await link.ask(() => store.readPart(id))
+  const found = await link.ask(() => store.parts.readPart(id))
   if (found === undefined || found.state === 'cancelled') throw notFound(id)
   if (task !== undefined && found.task !== task) {
     throw new JobConflictError(
       `The job ${id} runs the task ${JSON.stringify(found.task)}, not ${JSON.stringify(task)}. Attach to it with that task.`,
     )
   }
-  const record = await link.ask(() => store.attach(id, token, driverLeaseMs, found.hash))
+  const record = await link.ask(() => store.parts.attach(id, token, driverLeaseMs, found.hash))
   if (record === undefined || record.state === 'cancelled') throw notFound(id)
   const part = new Part(id, token, record, { incarnation: record.incarnation, attaches: record.attaches })
   const job = new DrivenJob(link, { part, store, named: true, record })
@@ -183,7 +183,7 @@ async function findExisting(
   fields: PartFields,
 ): Promise<PartRecord | undefined> {
   const { id } = request
-  const found = await link.ask(() => store.readPart(id))
+  const found = await link.ask(() => store.parts.readPart(id))
   if (found === undefined || found.state === 'cancelled') return undefined
   const differs = (['task', 'hash', 'kind', 'start', 'step', 'total'] as const).find(
     field => found[field] !== fields[field],
@@ -194,7 +194,7 @@ async function findExisting(
       `A job with the id ${id} exists with another ${word} (${found[differs]}, not ${fields[differs]}). Choose another id, or attach to that job.`,
     )
   }
-  const record = await link.ask(() => store.attach(id, link.token, driverLeaseMs, fields.hash))
+  const record = await link.ask(() => store.parts.attach(id, link.token, driverLeaseMs, fields.hash))
   return record?.state === 'cancelled' ? undefined : record
 }
 

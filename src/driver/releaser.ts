@@ -103,7 +103,7 @@ export class Releaser {
     try {
       const accumulator = this.#encode()
       if (this.#stopped) return
-      const word = await store.release(part, { runs, cursor: this.#cursor, accumulator })
+      const word = await store.parts.release(part, { runs, cursor: this.#cursor, accumulator })
       this.#damages = 0
       if (word !== 'released' && !this.#isStopped()) this.#again([], word)
     } catch (error) {

@@ -139,7 +139,7 @@ export class Submitter {
     )
     const create = this.#created ? undefined : { ...part.fields, attaches: part.attaches }
     try {
-      const reply = await store.submit(part, {
+      const reply = await store.parts.submit(part, {
         ...batch,
         complete,
         elements,

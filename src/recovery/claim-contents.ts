@@ -53,11 +53,11 @@ export async function emptyClaim(
   let quarantined = 0
   let before = Infinity
   for (let round = 0; round < mostRounds; round++) {
-    const lines = await store.peekClaim(claim)
+    const lines = await store.claims.peekClaim(claim)
     if (lines.length === 0 || (lines.length >= before && lines.length < 256)) break
     before = lines.length
     for (const share of sharesOf(lines)) {
-      const hash = (share.job === '' ? undefined : await store.hashOf(share.job)) ?? noHash
+      const hash = (share.job === '' ? undefined : await store.upkeep.hashOf(share.job)) ?? noHash
       const reply = await giveBack(share, hash)
       returned += reply.returned
       quarantined += reply.quarantined

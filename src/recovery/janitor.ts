@@ -95,11 +95,11 @@ export class Janitor implements Service {
   async #parkUndriven(): Promise<number> {
     let parked = 0
     for (const job of await undrivenJobs(this.#store, mostParked)) {
-      const hash = (await this.#store.hashOf(job)) ?? noHash
-      if ((await this.#store.park(job, hash)) !== 'parked') continue
+      const hash = (await this.#store.upkeep.hashOf(job)) ?? noHash
+      if ((await this.#store.upkeep.park(job, hash)) !== 'parked') continue
       parked++
       // What was on the stage waits, and expires, with the rest of it.
-      await this.#store.unstage(job, hash)
+      await this.#store.claims.unstage(job, hash)
       this.#options.log.info(
         `The driver of job ${job} is gone: the job waits until a program attaches to it, or expires.`,
       )
@@ -110,17 +110,17 @@ export class Janitor implements Service {
   async #forgetExpired(): Promise<number> {
     const jobs = await jobsByAge(this.#store, this.#jobsFrom, mostJobs)
     this.#jobsFrom = jobs.length < mostJobs ? 0 : this.#jobsFrom + mostJobs
-    const lines = await Promise.all(jobs.map(job => this.#store.lineOf(job)))
+    const lines = await Promise.all(jobs.map(job => this.#store.upkeep.lineOf(job)))
     let forgotten = 0
     for (const [index, job] of jobs.entries()) {
       const line = lines[index]
       if (line === undefined) {
-        if ((await this.#store.forget(job, noHash)) === 'forgotten') forgotten++
+        if ((await this.#store.upkeep.forget(job, noHash)) === 'forgotten') forgotten++
         continue
       }
       this.#remember(line.hash)
       // It always is, unless the queue itself was lost: its driver sees to that, and for those that have none we do.
-      if (line.hasWaiting) await this.#store.enlist(job, line.hash, 0)
+      if (line.hasWaiting) await this.#store.parts.enlist(job, line.hash, 0)
     }
     return forgotten
   }
@@ -136,13 +136,16 @@ export class Janitor implements Service {
   /** Drops what stands in a queue or on a stage of jobs that are gone. */
   async #sweepStages(): Promise<void> {
     for (const hash of this.#hashes) {
-      const [staged, ready] = await Promise.all([this.#store.peekStage(hash), readyJobs(this.#store, hash, mostJobs)])
+      const [staged, ready] = await Promise.all([
+        this.#store.claims.peekStage(hash),
+        readyJobs(this.#store, hash, mostJobs),
+      ])
       const jobs = [...new Set([...sharesOf(staged).map(({ job }) => job), ...ready])]
-      const present = await Promise.all(jobs.map(job => this.#store.hashOf(job)))
+      const present = await Promise.all(jobs.map(job => this.#store.upkeep.hashOf(job)))
       for (const [index, job] of jobs.entries()) {
         if (present[index] !== undefined) continue
-        await this.#store.unstage(job, hash)
-        await this.#store.forget(job, hash)
+        await this.#store.claims.unstage(job, hash)
+        await this.#store.upkeep.forget(job, hash)
       }
     }
   }
@@ -150,12 +153,12 @@ export class Janitor implements Service {
   async #rescueLateArrivals(): Promise<number> {
     const claims = await retiredClaims(this.#store, this.#claimsFrom, mostClaims)
     this.#claimsFrom = claims.length < mostClaims ? 0 : this.#claimsFrom + mostClaims
-    const lines = await Promise.all(claims.map(claim => this.#store.peekClaim(claim)))
+    const lines = await Promise.all(claims.map(claim => this.#store.claims.peekClaim(claim)))
     let rescued = 0
     for (const [index, claim] of claims.entries()) {
       if (lines[index]?.length === 0) continue
       const { returned } = await emptyClaim(this.#store, claim, ({ job }, hash) =>
-        this.#store.giveBack(job, hash, claim),
+        this.#store.claims.giveBack(job, hash, claim),
       )
       rescued += returned
     }

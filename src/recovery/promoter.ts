@@ -69,10 +69,10 @@ export class Promoter implements Service {
   }
 
   async #promote(job: string): Promise<number> {
-    const hash = (await this.#store.hashOf(job)) ?? noHash
+    const hash = (await this.#store.upkeep.hashOf(job)) ?? noHash
     let promoted = 0
     for (let batch = 0; batch < mostBatches; batch++) {
-      const moved = await this.#store.promote(job, hash)
+      const moved = await this.#store.upkeep.promote(job, hash)
       promoted += moved
       if (moved < batchSize) break
     }

@@ -72,15 +72,15 @@ export class Reaper implements Service {
 
   /** One round. Where another worker's reaper has just run, it finds nothing to do. */
   async runOnce(): Promise<ReapReport> {
-    const dead = await this.#store.declareDead(this.#options.leaseMs)
+    const dead = await this.#store.members.declareDead(this.#options.leaseMs)
     const totals = { returned: 0, quarantined: 0, buried: 0 }
     for (const worker of dead) {
       try {
-        const claims = await this.#store.claimsOf(worker)
+        const claims = await this.#store.members.claimsOf(worker)
         const { returned, quarantined } = await this.#emptyClaims(worker, claims)
         totals.returned += returned
         totals.quarantined += quarantined
-        if ((await this.#store.bury(worker, claims)) === 'buried') totals.buried++
+        if ((await this.#store.members.bury(worker, claims)) === 'buried') totals.buried++
       } catch (error) {
         // What stands in the keys of one dead worker must not keep the others' work from going on.
         if (!isDamage(error)) throw error
@@ -110,7 +110,7 @@ export class Reaper implements Service {
 
   /** Which of the claims hold anything: nearly none, so they are asked all at once. */
   async #holding(claims: readonly string[]): Promise<string[]> {
-    const lines = await Promise.all(claims.map(claim => this.#store.peekClaim(claim)))
+    const lines = await Promise.all(claims.map(claim => this.#store.claims.peekClaim(claim)))
     return claims.filter((_, index) => (lines[index]?.length ?? 0) > 0)
   }
 
@@ -140,7 +140,7 @@ export class Reaper implements Service {
         },
         evidence,
       })
-      return this.#store.giveBackOfDead(job, hash, claim, {
+      return this.#store.claims.giveBackOfDead(job, hash, claim, {
         worker,
         maxDeaths,
         failure,
@@ -151,7 +151,7 @@ export class Reaper implements Service {
 
   /** Of the one task that the claim holds. */
   async #factsOf(claim: string): Promise<string[]> {
-    const [element] = await this.#store.readClaim(claim)
+    const [element] = await this.#store.claims.readClaim(claim)
     try {
       return element === undefined ? [] : factsOf(decodeChunk(element))
     } catch {

@@ -82,9 +82,9 @@ export class Lanes {
    */
   async find(id: string, { reachable = false }: { readonly reachable?: boolean } = {}): Promise<LaneStore> {
     const likely = this.forNewJob(id)
-    if (this.#numbers.length === 1 || (await likely.hasPart(id))) return likely
+    if (this.#numbers.length === 1 || (await likely.parts.hasPart(id))) return likely
     const others = this.all.filter(store => store !== likely && (!reachable || isReady(store.client)))
-    const found = await Promise.all(others.map(store => store.hasPart(id)))
+    const found = await Promise.all(others.map(store => store.parts.hasPart(id)))
     return others.find((_, index) => found[index]) ?? likely
   }
 

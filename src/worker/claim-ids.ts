@@ -61,7 +61,7 @@ export class ClaimIds {
     const claim = { id: randomName(), lane, worker: on.worker, generation: on.generation }
     this.#send({ type: 'claim', id: claim.id, lane })
     try {
-      if ((await this.#stores.of(lane).enroll(claim.worker, claim.id)) === 'enrolled') return claim
+      if ((await this.#stores.of(lane).members.enroll(claim.worker, claim.id)) === 'enrolled') return claim
     } catch (error) {
       this.abandon(claim, false)
       throw error

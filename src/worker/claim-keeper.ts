@@ -74,7 +74,7 @@ export class ClaimKeeper implements Service {
     this.#sweptMs = Date.now()
     const worker = workerId()
     // A thread announces a claim before it enrols it, so that what is listed and unknown here is nobody's.
-    for (const claim of await store.claimsOf(worker)) {
+    for (const claim of await store.members.claimsOf(worker)) {
       if (!isInUse(claim) && !this.#abandoned.has(claim)) this.#abandoned.set(claim, worker)
     }
     if (this.#abandoned.size > 0) await this.flush()
@@ -82,7 +82,7 @@ export class ClaimKeeper implements Service {
 
   async #empty(claim: string, worker: string): Promise<void> {
     const { store, hash } = this.#options
-    await emptyClaim(store, claim, ({ job }, jobHash) => store.giveBack(job, jobHash, claim))
-    if ((await store.retireClaim(worker, claim, hash)) === 'retired') this.#abandoned.delete(claim)
+    await emptyClaim(store, claim, ({ job }, jobHash) => store.claims.giveBack(job, jobHash, claim))
+    if ((await store.members.retireClaim(worker, claim, hash)) === 'retired') this.#abandoned.delete(claim)
   }
 }

@@ -7,7 +7,8 @@ import { encodeOutcome } from '../protocol/outcome.ts'
 import type { FailureCode } from '../protocol/outcome.ts'
 import type { Run } from '../protocol/run.ts'
 import { encodeBatch, encodeBatchSettled, encodeValue, maxValueBytes } from '../protocol/values.ts'
-import type { PartName, Retry, SettledChunk } from '../store/lane-store.ts'
+import type { Retry, SettledChunk } from '../store/claim-store.ts'
+import type { PartName } from '../store/lane-access.ts'
 import { inputsOf } from '../protocol/inputs.ts'
 
 /** A chunk of which a thread has run the first `done` tasks. */

@@ -70,7 +70,9 @@ export class Committer {
     const { hash, lanes, warn, settled } = this.#options
     for (let attempt = 1; ; attempt++) {
       try {
-        const { word } = await lanes.of(claim.lane).settle({ ...commit.part, hash }, claim.id, { ...commit, paceNs })
+        const { word } = await lanes
+          .of(claim.lane)
+          .claims.settle({ ...commit.part, hash }, claim.id, { ...commit, paceNs })
         if (word === 'committed') settled(commit.runs.reduce((sum, run) => sum + run.count, 0))
         if (word === 'fenced' && attempt === 1)
           warn(`a commit for job ${commit.part.job} was refused: its tasks are someone else's now`)

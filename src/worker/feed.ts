@@ -197,7 +197,7 @@ export class Feed {
     const { id, worker, lane } = claim
     for (let asked = 0; asked < 4; asked++) {
       const jobs = this.#jobs.get(lane) ?? []
-      const reply = await lanes.of(lane).claim({
+      const reply = await lanes.of(lane).claims.claim({
         claim: id,
         worker,
         hash,
@@ -226,7 +226,7 @@ export class Feed {
       this.#connections.set(claim.lane, number)
     }
     try {
-      this.#wait = store.blockingClaim(claim.id, hash, blockMs)
+      this.#wait = store.claims.blockingClaim(claim.id, hash, blockMs)
       const element = await this.#wait
       return element === null ? [] : [element]
     } finally {

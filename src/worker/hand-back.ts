@@ -31,10 +31,10 @@ export function tailOf(lines: readonly string[], taken: number): Tail {
 
 /** Returns to the List what lies beyond the first `taken` tasks of the batch in this claim. Replies how many chunks. */
 export async function handBackTail(store: LaneStore, hash: string, claim: string, taken: number): Promise<void> {
-  const { kept, split, jobs } = tailOf(await store.peekClaim(claim), taken)
+  const { kept, split, jobs } = tailOf(await store.claims.peekClaim(claim), taken)
   // The tail of the split chunk is to stand before the chunks after it, so it is pushed to the front last.
-  for (const job of jobs) await store.giveBack(job, (await store.hashOf(job)) ?? noHash, claim, kept)
+  for (const job of jobs) await store.claims.giveBack(job, (await store.upkeep.hashOf(job)) ?? noHash, claim, kept)
   if (split === undefined) return
   const { job, incarnation, first, attempt } = split.header
-  await store.split({ job, incarnation, hash }, claim, { first, attempt, keep: split.keep })
+  await store.claims.split({ job, incarnation, hash }, claim, { first, attempt, keep: split.keep })
 }

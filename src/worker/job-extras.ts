@@ -61,7 +61,7 @@ export class JobExtrasCache {
         ? ''
         : this.#lanes
             .of(lane)
-            .readPart(job)
+            .parts.readPart(job)
             .then(part => part?.reducer ?? ''),
     ])
     return { shared, reducer }

@@ -60,12 +60,12 @@ export class Membership implements Service {
 
   /** False when some claim still holds something. */
   async leave(claims: readonly string[]): Promise<boolean> {
-    return (await this.#options.store.leave(this.#id, claims)) === 'left'
+    return (await this.#options.store.members.leave(this.#id, claims)) === 'left'
   }
 
   async #beat(): Promise<void> {
     const { store, leaseMs, threads, stats, onRegistered, log } = this.#options
-    if ((await store.heartbeat(this.#id, { leaseMs, threads, stats: stats() })) === 'unknown') {
+    if ((await store.members.heartbeat(this.#id, { leaseMs, threads, stats: stats() })) === 'unknown') {
       // Its claims are the reapers' now, or gone. Under its old name it would be taken for the one that died.
       this.#id = newWorkerId()
       log.warn(
@@ -81,9 +81,9 @@ export class Membership implements Service {
   async #register(): Promise<void> {
     const { store, leaseMs, threads, info, stats, onRegistered } = this.#options
     const description = JSON.stringify(info(this.#id))
-    await store.register(this.#id, { leaseMs, info: description, claims: [] })
+    await store.members.register(this.#id, { leaseMs, info: description, claims: [] })
     // The fleet's number of threads is part of every heartbeat, and sizes the first claims.
-    await store.heartbeat(this.#id, { leaseMs, threads, stats: stats() })
+    await store.members.heartbeat(this.#id, { leaseMs, threads, stats: stats() })
     this.#doubted = false
     onRegistered(this.#id)
   }

@@ -25,7 +25,7 @@ export class SharedValues {
 
   async #read(key: string, job: string, lane: number): Promise<SharedArrayBuffer | undefined> {
     try {
-      const bytes = await this.#lanes.of(lane).readShared(job)
+      const bytes = await this.#lanes.of(lane).parts.readShared(job)
       if (bytes === null) {
         this.#values.delete(key)
         return undefined

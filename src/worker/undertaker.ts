@@ -67,15 +67,15 @@ export class Undertaker {
     const context = { maxDeaths, worker, evidence, limitsOf }
     for (let attempt = 1; attempt <= 20; attempt++) {
       try {
-        for (const chunk of decodeWhatIsOne(await store.readClaim(claim))) {
+        for (const chunk of decodeWhatIsOne(await store.claims.readClaim(claim))) {
           const verdict = judgeChunk(chunk, charged, context)
           if (verdict === undefined) continue
           const { commit, quarantined } = verdict
-          const { word } = await store.settle({ ...commit.part, hash }, claim, { ...commit, paceNs: 0 })
+          const { word } = await store.claims.settle({ ...commit.part, hash }, claim, { ...commit, paceNs: 0 })
           if (word !== 'committed') continue
           for (const { index, element, evidence } of quarantined) {
             const entry = encodeEvidence({ at: Date.now(), worker, evidence })
-            await store.noteQuarantine(commit.part.job, index, entry, element)
+            await store.upkeep.noteQuarantine(commit.part.job, index, entry, element)
           }
         }
         return

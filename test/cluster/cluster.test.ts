@@ -74,7 +74,9 @@ describe('a queue in a Cluster', () => {
     for (const id of ids) await mill.map(square, numbers(50), { id, detached: true }).submitted()
     for (const [index, id] of ids.entries()) {
       for (const lane of lanes.all)
-        expect(await lane.hasPart(id), `${id} on lane ${lane.lane.lane}`).toBe(lane.lane.lane === lanes.numbers[index])
+        expect(await lane.parts.hasPart(id), `${id} on lane ${lane.lane.lane}`).toBe(
+          lane.lane.lane === lanes.numbers[index],
+        )
       const listed = JSON.parse((await runCli(['jobs', id, '--redis', cluster.url, '--json'])).stdout) as { id: string }
       expect(listed.id).toBe(id)
     }
@@ -89,7 +91,7 @@ describe('a queue in a Cluster', () => {
     const [first, second] = lanes.all
     const id = idOnLane(second!.lane.lane, lanes.numbers, 'early')
     await mill.map(wait, [{ ms: 1, value: 7 }], { id, detached: true }).submitted()
-    await until(async () => (await second!.readCounters(id))?.settled === 1, { what: 'it is settled' })
+    await until(async () => (await second!.parts.readCounters(id))?.settled === 1, { what: 'it is settled' })
     // As it would be if its driver had known of lane 0 alone.
     const [before, after] = [second!, first!].map(({ lane }) => partKeys(lane, id))
     for (const key of ['part', 'results'] as const) {
@@ -258,7 +260,7 @@ test('a lane that somebody adds to the list is served', async () => {
     async () => {
       const job = mill.map(square, [3], { id: idOnLane(added, lanes.numbers, `added-${round++}`), detached: true })
       await job.submitted()
-      return (await lanes.find(job.id)) === lane && (await lane.hasPart(job.id))
+      return (await lanes.find(job.id)) === lane && (await lane.parts.hasPart(job.id))
     },
     { what: 'the driver puts a job there', everyMs: 200 },
   )

@@ -51,7 +51,7 @@ async function abandonedJob(): Promise<string> {
   return id
 }
 
-const settled = (id: string) => async () => ((await store.readCounters(id))?.settled ?? 0) >= 300
+const settled = (id: string) => async () => ((await store.parts.readCounters(id))?.settled ?? 0) >= 300
 
 describe('with its driver gone', () => {
   test('a job whose results were lost says which, and rejects instead of waiting', async () => {
@@ -111,7 +111,7 @@ describe('with its driver alive', () => {
       const results = job.results()
       await until(async () => (await job.progress()).done > 4, { what: 'some are done' })
       const keys = partKeys(store.lane, job.id)
-      const hash = (await store.hashOf(job.id)) ?? ''
+      const hash = (await store.upkeep.hashOf(job.id)) ?? ''
       const claims = await store.client.keys(claimKey(store.lane, '*'))
       const doomed = { ...keys, stage: codeKeys(store.lane, hash).stage, claims: '' }
       await store.client.del(...(what === 'claims' ? claims : [doomed[what]]))
@@ -146,7 +146,7 @@ describe('with its driver alive', () => {
     )
     const results = job.results()
     await until(async () => (await job.progress()).done > 4, { what: 'some are done' })
-    const hash = (await store.hashOf(job.id)) ?? ''
+    const hash = (await store.upkeep.hashOf(job.id)) ?? ''
     await store.client.del(codeKeys(store.lane, hash).ready, store.keys.jobs, store.keys.driven)
     expect(await results).toEqual(numbers(60))
     expect(await bench.mill.run(square, 3)).toBe(9)

@@ -114,7 +114,7 @@ test('a busy fleet, a retry, a slow consumer and a driver that is gone are said 
   await left.submitted()
   await abandoned.close()
   await client.zadd(store.keys.driven, 1, left.id)
-  expect(await store.park(left.id, (await store.hashOf(left.id)) ?? '')).toBe('parked')
+  expect(await store.upkeep.park(left.id, (await store.upkeep.hashOf(left.id)) ?? '')).toBe('parked')
   const shown = await runCli(['jobs', left.id, '--redis', bench.redis.url])
   expect(shown.stdout).toMatch(/waits for +its driver is gone; attach to go on/)
   await (await mill.attach(left.id)).cancel()

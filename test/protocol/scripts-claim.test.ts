@@ -34,13 +34,17 @@ describe('claim', () => {
     const job = await lane.job(1)
     const before = await lane.everything()
     const request = { worker: 'w', claim: 'a', hash: 'c0de', waitMs: 0, mostChunks: 1, mostBytes: 1000 }
-    expect(await lane.claim({ ...request, jobs: [] })).toEqual({ word: 'undeclared', jobs: [job.job], elements: [] })
-    expect(await lane.claim({ ...request, jobs: ['some-other'] })).toMatchObject({
+    expect(await lane.claims.claim({ ...request, jobs: [] })).toEqual({
+      word: 'undeclared',
+      jobs: [job.job],
+      elements: [],
+    })
+    expect(await lane.claims.claim({ ...request, jobs: ['some-other'] })).toMatchObject({
       word: 'undeclared',
       jobs: [job.job],
     })
     expect(await lane.everything()).toEqual(before)
-    expect((await lane.claim({ ...request, jobs: ['some-other', job.job] })).word).toBe('claimed')
+    expect((await lane.claims.claim({ ...request, jobs: ['some-other', job.job] })).word).toBe('claimed')
   })
 
   test('notes that the caller blocks only when it says so, and forgets it when it gets something', async () => {

@@ -28,7 +28,7 @@ describe('giveBack', () => {
     const lane = await laneWithWorker()
     const job = await lane.job(4)
     for (let i = 0; i < 3; i++) await lane.take('w', 'a')
-    expect(await lane.giveBack(job.job, job.hash, 'a')).toEqual({
+    expect(await lane.claims.giveBack(job.job, job.hash, 'a')).toEqual({
       word: 'returned',
       returned: 3,
       quarantined: 0,
@@ -44,7 +44,7 @@ describe('giveBack', () => {
     const job = await lane.job(2)
     const other = await lane.job(1)
     for (let i = 0; i < 3; i++) await lane.take('w', 'a')
-    expect(await lane.giveBack(job.job, job.hash, 'a', [{ first: 1, attempt: 1 }])).toMatchObject({
+    expect(await lane.claims.giveBack(job.job, job.hash, 'a', [{ first: 1, attempt: 1 }])).toMatchObject({
       returned: 1,
       left: 2,
     })
@@ -55,8 +55,8 @@ describe('giveBack', () => {
     const lane = await laneWithWorker()
     const job = await lane.job(100)
     for (let i = 0; i < 100; i++) await lane.take('w', 'a')
-    expect(await lane.giveBack(job.job, job.hash, 'a')).toMatchObject({ returned: 64, left: 36 })
-    expect(await lane.giveBack(job.job, job.hash, 'a')).toMatchObject({ returned: 36, left: 0 })
+    expect(await lane.claims.giveBack(job.job, job.hash, 'a')).toMatchObject({ returned: 64, left: 36 })
+    expect(await lane.claims.giveBack(job.job, job.hash, 'a')).toMatchObject({ returned: 36, left: 0 })
     expect((await lane.record(job)).waiting).toBe(100)
   })
 
@@ -65,8 +65,8 @@ describe('giveBack', () => {
     const job = await lane.job(1, { id: 'x' })
     await hold(lane, 'a', { ...job, incarnation: 'former' }, { first: 5 })
     await hold(lane, 'a', { ...job, job: 'nowhere' }, { first: 6 })
-    expect(await lane.giveBack('x', job.hash, 'a')).toMatchObject({ returned: 0, left: 1 })
-    expect(await lane.giveBack('nowhere', 'gone', 'a')).toMatchObject({ returned: 0, left: 0 })
+    expect(await lane.claims.giveBack('x', job.hash, 'a')).toMatchObject({ returned: 0, left: 1 })
+    expect(await lane.claims.giveBack('nowhere', 'gone', 'a')).toMatchObject({ returned: 0, left: 0 })
     expect(spans(await lane.waitingChunks(job))).toEqual(['0+1'])
     expect(await lane.client.exists(lane.keysOf('nowhere').part, lane.keysOf('nowhere').chunks)).toBe(0)
   })
@@ -74,7 +74,7 @@ describe('giveBack', () => {
   test('sets malformed elements aside, whichever job it is for', async () => {
     const lane = await laneWithWorker()
     await lane.client.rpush(lane.claimKey('a'), 'rubbish', '')
-    expect(await lane.giveBack('', 'gone', 'a')).toMatchObject({ returned: 0, left: 0 })
+    expect(await lane.claims.giveBack('', 'gone', 'a')).toMatchObject({ returned: 0, left: 0 })
     expect(await lane.client.llen(lane.keys.malformed)).toBe(2)
   })
 
@@ -84,7 +84,7 @@ describe('giveBack', () => {
     await lane.take('w', 'a')
     await lane.take('w', 'a')
     await lane.take('w', 'b', { waitMs: 5000 })
-    await lane.giveBack(job.job, job.hash, 'a')
+    await lane.claims.giveBack(job.job, job.hash, 'a')
     expect(spans(await lane.staged())).toEqual(['0+1'])
     expect(spans(await lane.waitingChunks(job))).toEqual(['1+1'])
     expect((await lane.record(job)).waiting).toBe(1)
@@ -97,7 +97,7 @@ describe('giveBack after a death', () => {
     const job = await lane.job(1)
     await lane.take('w', 'a')
     const before = await lane.everything()
-    expect((await lane.giveBackOfDead(job.job, job.hash, 'a', death)).word).toBe('alive')
+    expect((await lane.claims.giveBackOfDead(job.job, job.hash, 'a', death)).word).toBe('alive')
     expect(await lane.everything()).toEqual(before)
   })
 
@@ -107,7 +107,7 @@ describe('giveBack after a death', () => {
     await lane.take('w', 'a')
     await lane.killWorker('w')
     await lane.join('w', ['a'])
-    expect((await lane.giveBackOfDead(job.job, job.hash, 'a', death)).word).toBe('alive')
+    expect((await lane.claims.giveBackOfDead(job.job, job.hash, 'a', death)).word).toBe('alive')
   })
 
   test('halves chunks and makes suspects of them', async () => {
@@ -116,7 +116,7 @@ describe('giveBack after a death', () => {
     await lane.client.del(lane.keysOf(job.job).chunks)
     await hold(lane, 'a', job, { first: 0, count: 5 }, { first: 5, count: 1 }, { first: 6, count: 6, base: 2 })
     await lane.killWorker('w')
-    expect(await lane.giveBackOfDead(job.job, job.hash, 'a', death)).toMatchObject({
+    expect(await lane.claims.giveBackOfDead(job.job, job.hash, 'a', death)).toMatchObject({
       returned: 3,
       quarantined: 0,
       left: 0,
@@ -140,7 +140,7 @@ describe('giveBack after a death', () => {
     await lane.client.del(lane.keysOf(job.job).chunks)
     await hold(lane, 'a', job, ...chunks)
     await lane.killWorker('w')
-    await lane.giveBackOfDead(job.job, job.hash, 'a', death)
+    await lane.claims.giveBackOfDead(job.job, job.hash, 'a', death)
     expect((await lane.waitingChunks(job)).map(chunk => chunk.deaths)).toEqual(deaths)
   })
 
@@ -158,7 +158,7 @@ describe('giveBack after a death', () => {
       await lane.join(worker, [`claim${life}`])
       expect((await lane.take(worker, `claim${life}`)).chunks).toMatchObject([{ deaths: life - 1 }])
       await lane.killWorker(worker)
-      const reply = await lane.giveBackOfDead(job.job, job.hash, `claim${life}`, { ...death, worker })
+      const reply = await lane.claims.giveBackOfDead(job.job, job.hash, `claim${life}`, { ...death, worker })
       expect(reply).toMatchObject({ returned: life < 4 ? 1 : 0, quarantined: life < 4 ? 0 : 1 })
     }
     expect(await lane.record(job)).toMatchObject({ settled: 1, failed: 1, waiting: 0 })
@@ -179,7 +179,7 @@ describe('giveBack after a death', () => {
     await lane.client.del(lane.keysOf(job.job).chunks)
     await hold(lane, 'a', job, { first: 0, deaths: 3 })
     await lane.killWorker('w')
-    expect(await lane.giveBackOfDead(job.job, job.hash, 'a', death)).toMatchObject({ quarantined: 1 })
+    expect(await lane.claims.giveBackOfDead(job.job, job.hash, 'a', death)).toMatchObject({ quarantined: 1 })
     expect(await lane.client.pttl(lane.keysOf(job.job).part)).toBeGreaterThan(0)
     expect(await lane.client.pttl(lane.keysOf(job.job).results)).toBeGreaterThan(0)
   })
@@ -192,7 +192,7 @@ describe('split', () => {
     await lane.client.del(lane.keysOf(job.job).chunks)
     await lane.client.hset(lane.keysOf(job.job).part, 'waiting', 0)
     await hold(lane, 'a', job, { first: 0, count: 10 })
-    expect(await lane.split(job, 'a', { first: 0, attempt: 1, keep: 3 })).toEqual({ word: 'split', tasks: 7 })
+    expect(await lane.claims.split(job, 'a', { first: 0, attempt: 1, keep: 3 })).toEqual({ word: 'split', tasks: 7 })
     expect(spans(await lane.held('a'))).toEqual(['0+3'])
     expect(await lane.waitingChunks(job)).toMatchObject([{ first: 3, count: 7, base: 0 }])
     expect((await lane.record(job)).waiting).toBe(7)
@@ -205,9 +205,9 @@ describe('split', () => {
     const job = await lane.job(1)
     await hold(lane, 'a', job, { first: 0, count: 2 })
     const before = await lane.everything()
-    expect((await lane.split(job, 'b', { first: 0, attempt: 1, keep: 1 })).word).toBe('gone')
-    expect((await lane.split(job, 'a', { first: 0, attempt: 2, keep: 1 })).word).toBe('gone')
-    expect((await lane.split(job, 'a', { first: 0, attempt: 1, keep: 2 })).word).toBe('gone')
+    expect((await lane.claims.split(job, 'b', { first: 0, attempt: 1, keep: 1 })).word).toBe('gone')
+    expect((await lane.claims.split(job, 'a', { first: 0, attempt: 2, keep: 1 })).word).toBe('gone')
+    expect((await lane.claims.split(job, 'a', { first: 0, attempt: 1, keep: 2 })).word).toBe('gone')
     expect(await lane.everything()).toEqual(before)
   })
 
@@ -215,7 +215,7 @@ describe('split', () => {
     const lane = await laneWithWorker()
     const job = await lane.job(1)
     await hold(lane, 'a', job, { first: 0, count: 2 })
-    expect(await lane.split(job, 'a', { first: 0, attempt: 1, keep: 0 })).toEqual({ word: 'split', tasks: 1 })
+    expect(await lane.claims.split(job, 'a', { first: 0, attempt: 1, keep: 0 })).toEqual({ word: 'split', tasks: 1 })
     expect(spans(await lane.held('a'))).toEqual(['0+1'])
   })
 
@@ -223,8 +223,8 @@ describe('split', () => {
     const lane = await laneWithWorker()
     const job = await lane.job(1)
     await hold(lane, 'a', job, { first: 0, count: 4 })
-    await lane.drop(job)
-    expect((await lane.split(job, 'a', { first: 0, attempt: 1, keep: 1 })).word).toBe('split')
+    await lane.parts.drop(job)
+    expect((await lane.claims.split(job, 'a', { first: 0, attempt: 1, keep: 1 })).word).toBe('split')
     expect(await lane.client.exists(lane.keysOf(job.job).part, lane.keysOf(job.job).chunks)).toBe(0)
   })
 })
@@ -239,7 +239,7 @@ describe('carryOver', () => {
       { job: job.job, first: 2, attempt: 2 },
       { job: 'other', first: 1, attempt: 1 },
     ]
-    expect(await lane.carryOver('a', 'b', running)).toBe(2)
+    expect(await lane.claims.carryOver('a', 'b', running)).toBe(2)
     expect((await lane.held('b')).map(({ first, attempt }) => [first, attempt])).toEqual([
       [0, 1],
       [2, 2],
@@ -248,7 +248,7 @@ describe('carryOver', () => {
       [1, 1],
       [2, 1],
     ])
-    expect(await lane.carryOver('a', 'b', running)).toBe(0)
+    expect(await lane.claims.carryOver('a', 'b', running)).toBe(0)
   })
 })
 
@@ -259,7 +259,7 @@ describe('peekClaim', () => {
     await hold(lane, 'a', job, { first: 0 }, { first: 1 })
     await lane.client.lpush(lane.claimKey('a'), 'rubbish')
     const line = (first: number) => `${job.job} ${job.incarnation} ${first} 1 ${first} 1 0 pack plain square`
-    expect(await lane.peekClaim('a')).toEqual([line(0), line(1), ''])
-    expect(await lane.peekClaim('b')).toEqual([])
+    expect(await lane.claims.peekClaim('a')).toEqual([line(0), line(1), ''])
+    expect(await lane.claims.peekClaim('b')).toEqual([])
   })
 })

@@ -9,7 +9,7 @@ describe('register and heartbeat', () => {
     const lane = redis.lane()
     await lane.join('w', ['a'], { leaseMs: 1000 })
     const before = Number(await lane.client.zscore(lane.keys.workers, 'w'))
-    expect(await lane.heartbeat('w', { leaseMs: 50_000, threads: 3, stats: '{}' })).toBe('renewed')
+    expect(await lane.members.heartbeat('w', { leaseMs: 50_000, threads: 3, stats: '{}' })).toBe('renewed')
     expect(Number(await lane.client.zscore(lane.keys.workers, 'w')) - before).toBeGreaterThan(40_000)
     expect(await lane.client.hget(lane.keys.lane, 'slots')).toBe('3')
   })
@@ -19,10 +19,10 @@ describe('register and heartbeat', () => {
     const beat = { leaseMs: 1000, threads: 1, stats: '' }
     await lane.join('w', ['a'])
     await lane.killWorker('w')
-    expect(await lane.heartbeat('w', beat)).toBe('unknown')
-    expect(await lane.enroll('w', 'b')).toBe('unknown')
+    expect(await lane.members.heartbeat('w', beat)).toBe('unknown')
+    expect(await lane.members.enroll('w', 'b')).toBe('unknown')
     await lane.client.flushall()
-    expect(await lane.heartbeat('w', beat)).toBe('unknown')
+    expect(await lane.members.heartbeat('w', beat)).toBe('unknown')
     expect(await lane.allKeys()).toEqual([])
   })
 
@@ -33,7 +33,7 @@ describe('register and heartbeat', () => {
     await listener.subscribe(`${lane.lane.namespace}:default:control`)
     listener.on('message', (_channel: string, message: string) => heard.push(message))
     await lane.join('w', ['a'])
-    await lane.leave('w', ['a'])
+    await lane.members.leave('w', ['a'])
     await expect.poll(() => heard).toEqual(['joined w', 'left w'])
   })
 })
@@ -44,17 +44,17 @@ describe('retireClaim and leave', () => {
     await lane.join('w', ['a'])
     const job = await lane.job(1)
     await lane.take('w', 'a')
-    expect(await lane.retireClaim('w', 'a', 'c0de')).toBe('held')
-    await lane.giveBack(job.job, job.hash, 'a')
-    expect(await lane.retireClaim('w', 'a', 'c0de')).toBe('retired')
-    expect(await lane.claimsOf('w')).toEqual([])
+    expect(await lane.members.retireClaim('w', 'a', 'c0de')).toBe('held')
+    await lane.claims.giveBack(job.job, job.hash, 'a')
+    expect(await lane.members.retireClaim('w', 'a', 'c0de')).toBe('retired')
+    expect(await lane.members.claimsOf('w')).toEqual([])
   })
 
   test('a claim that ended is remembered, for a chunk that arrives late', async () => {
     const lane = redis.lane()
     await lane.join('w', ['a', 'b'])
-    await lane.retireClaim('w', 'a', 'c0de')
-    await lane.leave('w', ['b'])
+    await lane.members.retireClaim('w', 'a', 'c0de')
+    await lane.members.leave('w', ['b'])
     expect(await lane.client.zrange(lane.keys.retired, 0, '-1')).toEqual(['a', 'b'])
     expect(await lane.client.pttl(lane.keys.retired)).toBeGreaterThan(0)
   })
@@ -64,10 +64,10 @@ describe('retireClaim and leave', () => {
     await lane.join('w', ['a', 'b'])
     const job = await lane.job(1)
     await lane.take('w', 'a')
-    expect(await lane.leave('w', ['a', 'b'])).toBe('held')
-    expect(await lane.leave('w', ['b'])).toBe('held')
-    await lane.giveBack(job.job, job.hash, 'a')
-    expect(await lane.leave('w', ['a', 'b'])).toBe('left')
+    expect(await lane.members.leave('w', ['a', 'b'])).toBe('held')
+    expect(await lane.members.leave('w', ['b'])).toBe('held')
+    await lane.claims.giveBack(job.job, job.hash, 'a')
+    expect(await lane.members.leave('w', ['a', 'b'])).toBe('left')
     expect(await lane.client.exists(lane.workerKeys('w').worker, lane.workerKeys('w').claims)).toBe(0)
     expect(await lane.client.zcard(lane.keys.workers)).toBe(0)
   })
@@ -80,12 +80,12 @@ describe('declareDead', () => {
     const lane = redis.lane()
     await lane.join('w', ['a'])
     await lane.client.zadd(lane.keys.workers, 1, 'w')
-    expect(await lane.declareDead(leaseMs)).toEqual([])
+    expect(await lane.members.declareDead(leaseMs)).toEqual([])
     const nowMs = await redisNowMs(lane)
     await lane.client.hset(lane.keys.lane, 'reapedAt', nowMs - 1500, 'reapingSince', nowMs - leaseMs + 500)
-    expect(await lane.declareDead(leaseMs)).toEqual([])
+    expect(await lane.members.declareDead(leaseMs)).toEqual([])
     await lane.client.hset(lane.keys.lane, 'reapedAt', nowMs - 1500, 'reapingSince', nowMs - leaseMs)
-    expect(await lane.declareDead(leaseMs)).toEqual(['w'])
+    expect(await lane.members.declareDead(leaseMs)).toEqual(['w'])
   })
 
   test('starts the grace anew after a gap of more than a third of a lease, and after the clock was set back', async () => {
@@ -95,7 +95,7 @@ describe('declareDead', () => {
     const nowMs = await redisNowMs(lane)
     for (const reapedAt of [nowMs - leaseMs / 3 - 1, nowMs + 1_000_000]) {
       await lane.client.hset(lane.keys.lane, 'reapedAt', reapedAt, 'reapingSince', 1)
-      expect(await lane.declareDead(leaseMs)).toEqual([])
+      expect(await lane.members.declareDead(leaseMs)).toEqual([])
       expect(Number(await lane.client.hget(lane.keys.lane, 'reapingSince'))).toBeGreaterThanOrEqual(nowMs)
     }
   })
@@ -104,7 +104,7 @@ describe('declareDead', () => {
     const lane = redis.lane()
     await lane.join('w', ['a'])
     await lane.pretendReaping(leaseMs)
-    expect(await lane.declareDead(leaseMs)).toEqual([])
+    expect(await lane.members.declareDead(leaseMs)).toEqual([])
     expect(await lane.client.zcard(lane.keys.workers)).toBe(1)
   })
 
@@ -112,9 +112,9 @@ describe('declareDead', () => {
     const lane = redis.lane()
     await lane.join('w', ['a'])
     await lane.killWorker('w')
-    expect(await lane.declareDead(leaseMs)).toEqual([])
+    expect(await lane.members.declareDead(leaseMs)).toEqual([])
     await lane.pretendReaping(leaseMs)
-    expect(await lane.declareDead(leaseMs)).toEqual(['w'])
+    expect(await lane.members.declareDead(leaseMs)).toEqual(['w'])
   })
 
   test('lists the newest dead as well as the oldest, so that a mass death is worked off', async () => {
@@ -126,7 +126,7 @@ describe('declareDead', () => {
     const seen = new Set<string>()
     for (let run = 0; run < 3; run++) {
       await lane.pretendReaping(leaseMs)
-      const dead = await lane.declareDead(leaseMs)
+      const dead = await lane.members.declareDead(leaseMs)
       expect(dead.length).toBeLessThanOrEqual(128)
       for (const worker of dead) seen.add(worker)
     }
@@ -140,18 +140,18 @@ describe('bury', () => {
     await lane.join('w', ['a'])
     const job = await lane.job(1)
     await lane.take('w', 'a')
-    expect(await lane.bury('w', ['a'])).toBe('gone')
+    expect(await lane.members.bury('w', ['a'])).toBe('gone')
     await lane.killWorker('w')
-    expect(await lane.bury('w', ['a'])).toBe('waiting')
+    expect(await lane.members.bury('w', ['a'])).toBe('waiting')
     await lane.client.zadd(lane.keys.dead, 1, 'w')
-    expect(await lane.bury('w', ['a'])).toBe('held')
-    await lane.giveBackOfDead(job.job, job.hash, 'a', {
+    expect(await lane.members.bury('w', ['a'])).toBe('held')
+    await lane.claims.giveBackOfDead(job.job, job.hash, 'a', {
       worker: 'w',
       maxDeaths: 3,
       failure: Buffer.from(''),
       evidence: '',
     })
-    expect(await lane.bury('w', ['a'])).toBe('buried')
+    expect(await lane.members.bury('w', ['a'])).toBe('buried')
     expect(await lane.client.exists(lane.workerKeys('w').worker, lane.workerKeys('w').claims, lane.keys.dead)).toBe(0)
     expect(await lane.client.zrange(lane.keys.retired, 0, '-1')).toEqual(['a'])
   })

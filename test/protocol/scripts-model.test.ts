@@ -99,7 +99,7 @@ class History {
         const { claim } = this.#thread(step.claim)
         const running = (await this.lane.held(claim)).slice(0, step.keep)
         for (const job of this.jobs) {
-          await this.lane.giveBack(
+          await this.lane.claims.giveBack(
             job.job,
             hash,
             claim,
@@ -113,19 +113,19 @@ class History {
         const { claim } = this.#thread(step.claim)
         const chunk = pick(await this.lane.held(claim), step.pick)
         if (chunk === undefined) return
-        await this.lane.split(this.#jobOf(chunk), claim, { ...chunk, keep: step.keep })
+        await this.lane.claims.split(this.#jobOf(chunk), claim, { ...chunk, keep: step.keep })
         return
       }
       case 'promote':
-        await this.lane.promote(this.#job(step.job).job, hash)
+        await this.lane.upkeep.promote(this.#job(step.job).job, hash)
         return
       case 'reconnect': {
         const { claim, worker } = this.#thread(step.claim)
         const newer = this.#name()
-        expect(await this.lane.enroll(worker, newer)).toBe('enrolled')
-        await this.lane.carryOver(claim, newer, (await this.lane.held(claim)).slice(0, step.keep))
-        for (const job of this.jobs) await this.lane.giveBack(job.job, hash, claim)
-        expect(await this.lane.retireClaim(worker, claim, hash)).toBe('retired')
+        expect(await this.lane.members.enroll(worker, newer)).toBe('enrolled')
+        await this.lane.claims.carryOver(claim, newer, (await this.lane.held(claim)).slice(0, step.keep))
+        for (const job of this.jobs) await this.lane.claims.giveBack(job.job, hash, claim)
+        expect(await this.lane.members.retireClaim(worker, claim, hash)).toBe('retired')
         this.threads.set(step.claim, { claim: newer, worker })
         return
       }
@@ -134,7 +134,7 @@ class History {
         await this.lane.killWorker(worker)
         for (const job of this.jobs) {
           // maxDeaths is out of reach: a quarantine is a settlement, which the model does not count.
-          await this.lane.giveBackOfDead(job.job, hash, claim, {
+          await this.lane.claims.giveBackOfDead(job.job, hash, claim, {
             worker,
             maxDeaths: 1000,
             failure: Buffer.from(''),
@@ -183,8 +183,8 @@ class History {
     const index = this.jobs.indexOf(job) as 0 | 1
     const from = this.submitted[index]
     const batch = { from, to: from + tasks, skipped: 0, complete: false, elements, driverLeaseMs, create: plainFields }
-    expect((await this.lane.submit(job, batch)).word).toBe('submitted')
-    if (tasks > 0) expect((await this.lane.submit(job, batch)).word).toBe('out of step')
+    expect((await this.lane.parts.submit(job, batch)).word).toBe('submitted')
+    if (tasks > 0) expect((await this.lane.parts.submit(job, batch)).word).toBe('out of step')
     this.submitted[index] += tasks
   }
 
@@ -201,7 +201,7 @@ class History {
         : []
     const first = chunk.first + retries.length
     const count = done - retries.length
-    const reply = await this.lane.settle(job, claim, {
+    const reply = await this.lane.claims.settle(job, claim, {
       chunks: [{ first: chunk.first, attempt: chunk.attempt, done }],
       runs: count > 0 ? [{ first, count, kind: 'values', bytes: Buffer.from('r') }] : [],
       retries,

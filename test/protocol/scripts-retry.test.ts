@@ -18,7 +18,7 @@ async function quarantined(options: { detached?: boolean } = {}): Promise<{ lane
   await lane.client.lpush(lane.claimKey('b'), chunkOf(job, { first: 1, deaths: 3 }))
   await lane.killWorker('w')
   const death = { worker: 'w', maxDeaths: 3, failure: Buffer.from('failure'), evidence: '{"at":1}' }
-  const reply = await lane.giveBackOfDead(job.job, job.hash, 'b', death)
+  const reply = await lane.claims.giveBackOfDead(job.job, job.hash, 'b', death)
   if (reply.quarantined !== 1) throw new Error('the task should be in quarantine')
   return { lane, job }
 }
@@ -27,7 +27,7 @@ describe('retryQuarantined', () => {
   test('takes the failure back and puts the task in line, with no death to its name', async () => {
     const { lane, job } = await quarantined()
     expect(await lane.record(job)).toMatchObject({ settled: 3, failed: 1, waiting: 0 })
-    expect(await lane.retryQuarantined(job, 1)).toBe('retried')
+    expect(await lane.upkeep.retryQuarantined(job, 1)).toBe('retried')
     expect(await lane.record(job)).toMatchObject({ settled: 2, failed: 0, waiting: 1 })
     expect(await lane.waitingChunks(job)).toMatchObject([{ first: 1, count: 1, deaths: 0, attempt: 1 }])
     expect(Object.keys(await lane.results(job)).sort()).toEqual(['0', '2'])
@@ -41,41 +41,41 @@ describe('retryQuarantined', () => {
 
   test('does so once, however often it is called', async () => {
     const { lane, job } = await quarantined()
-    expect(await lane.retryQuarantined(job, 1)).toBe('retried')
+    expect(await lane.upkeep.retryQuarantined(job, 1)).toBe('retried')
     const before = await lane.everything()
-    expect(await lane.retryQuarantined(job, 1)).toBe('unknown')
-    expect(await lane.retryQuarantined(job, 0)).toBe('unknown')
+    expect(await lane.upkeep.retryQuarantined(job, 1)).toBe('unknown')
+    expect(await lane.upkeep.retryQuarantined(job, 0)).toBe('unknown')
     expect(await lane.everything()).toEqual(before)
   })
 
   test('refuses, and changes nothing, when somebody has or may have seen the failure', async () => {
     const { lane, job } = await quarantined()
     const attached = { ...job, collector: 'another' }
-    await lane.attach(job.job, 'another', 60_000, job.hash)
+    await lane.parts.attach(job.job, 'another', 60_000, job.hash)
     const before = await lane.everything()
     // It was not listening when it was asked, and has been replaced since.
-    expect(await lane.retryQuarantined(job, 1)).toBe('collected')
+    expect(await lane.upkeep.retryQuarantined(job, 1)).toBe('collected')
     expect(await lane.everything()).toEqual(before)
-    await lane.release(attached, { runs: [{ first: 1, count: 1 }] })
-    expect(await lane.retryQuarantined(attached, 1)).toBe('collected')
+    await lane.parts.release(attached, { runs: [{ first: 1, count: 1 }] })
+    expect(await lane.upkeep.retryQuarantined(attached, 1)).toBe('collected')
     expect(await lane.record(job)).toMatchObject({ settled: 3, failed: 1, waiting: 0 })
   })
 
   test('refuses for a job that is gone, cancelled or begun anew', async () => {
     const { lane, job } = await quarantined()
-    await lane.drop({ ...job, collector: '' })
-    expect(await lane.retryQuarantined(job, 1)).toBe('gone')
+    await lane.parts.drop({ ...job, collector: '' })
+    expect(await lane.upkeep.retryQuarantined(job, 1)).toBe('gone')
     const again = await lane.job(3, { id: job.job })
-    expect(await lane.retryQuarantined(again, 1)).toBe('gone')
+    expect(await lane.upkeep.retryQuarantined(again, 1)).toBe('gone')
     await lane.client.del(lane.keysOf(job.job).part)
-    expect(await lane.retryQuarantined(job, 1)).toBe('gone')
+    expect(await lane.upkeep.retryQuarantined(job, 1)).toBe('gone')
   })
 
   test('in a parked job waits with the rest, and expires with it', async () => {
     const { lane, job } = await quarantined()
     await lane.client.zadd(lane.keys.driven, 1, job.job)
-    await lane.park(job.job, job.hash)
-    expect(await lane.retryQuarantined(job, 1)).toBe('retried')
+    await lane.upkeep.park(job.job, job.hash)
+    expect(await lane.upkeep.retryQuarantined(job, 1)).toBe('retried')
     const { part, chunks } = lane.keysOf(job.job)
     expect(await lane.client.pexpiretime(chunks)).toBe(await lane.client.pexpiretime(part))
     expect(await lane.client.zscore(lane.codeKeys().ready, job.job)).toBeNull()
@@ -85,7 +85,7 @@ describe('retryQuarantined', () => {
     const { lane, job } = await quarantined({ detached: true })
     const { part } = lane.keysOf(job.job)
     expect(await lane.client.pttl(part)).toBeGreaterThan(0)
-    expect(await lane.retryQuarantined(job, 1)).toBe('retried')
+    expect(await lane.upkeep.retryQuarantined(job, 1)).toBe('retried')
     expect(await lane.client.pttl(part)).toBe(-1)
     await lane.join('w2', ['c'])
     await lane.take('w2', 'c')
@@ -103,7 +103,7 @@ describe('retryQuarantined', () => {
       Buffer.concat([Buffer.from('{}\n'), chunkOf(job, { first: 2 })]),
     ]) {
       await lane.client.hset(lane.keys.quarantine, `${job.job}:1`, entry)
-      expect(await lane.retryQuarantined(job, 1)).toBe('unknown')
+      expect(await lane.upkeep.retryQuarantined(job, 1)).toBe('unknown')
     }
   })
 })

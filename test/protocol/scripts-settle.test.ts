@@ -30,7 +30,7 @@ describe('settle', () => {
   test('writes the runs, counts them and releases the chunk', async () => {
     const lane = await laneWithWorker()
     const job = await claimedChunk(lane, 10)
-    const reply = await lane.settle(job, 'a', {
+    const reply = await lane.claims.settle(job, 'a', {
       chunks: [{ first: 0, attempt: 1, done: 10 }],
       runs: [
         { first: 0, count: 9, kind: 'values', bytes: Buffer.from('nine') },
@@ -59,7 +59,7 @@ describe('settle', () => {
   test('hands back what was not done, first in line', async () => {
     const lane = await laneWithWorker()
     const job = await claimedChunk(lane, 10, { complete: false })
-    await lane.submit(job, {
+    await lane.parts.submit(job, {
       from: 10,
       to: 11,
       skipped: 0,
@@ -68,7 +68,7 @@ describe('settle', () => {
       driverLeaseMs: 1000,
     })
     const commit = { chunks: [{ first: 0, attempt: 1, done: 4 }], runs: oneRun(0, 4), retries: [], paceNs: 0 }
-    expect(await lane.settle(job, 'a', commit)).toEqual({ word: 'committed', settled: 4 })
+    expect(await lane.claims.settle(job, 'a', commit)).toEqual({ word: 'committed', settled: 4 })
     expect(spans(await lane.waitingChunks(job))).toEqual(['4+6', '10+1'])
     expect((await lane.waitingChunks(job))[0]).toMatchObject({ base: 0 })
     expect(await lane.record(job)).toMatchObject({ waiting: 7, settled: 4 })
@@ -79,7 +79,7 @@ describe('settle', () => {
     const lane = await laneWithWorker()
     const job = await claimedChunk(lane, 10)
     await lane.take('w', 'b', { waitMs: 5000 })
-    await lane.settle(job, 'a', {
+    await lane.claims.settle(job, 'a', {
       chunks: [{ first: 0, attempt: 1, done: 4 }],
       runs: oneRun(0, 4),
       retries: [],
@@ -93,7 +93,7 @@ describe('settle', () => {
     const lane = await laneWithWorker()
     const job = await claimedChunk(lane, 3)
     const element = chunkOf(job, { first: 1, attempt: 2 })
-    await lane.settle(job, 'a', {
+    await lane.claims.settle(job, 'a', {
       chunks: [{ first: 0, attempt: 1, done: 3 }],
       runs: [...oneRun(0, 1), ...oneRun(2, 1)],
       retries: [{ delayMs: 60_000, element }],
@@ -102,7 +102,7 @@ describe('settle', () => {
     expect(await lane.delayedChunks(job)).toMatchObject([{ first: 1, attempt: 2 }])
     expect(await lane.record(job)).toMatchObject({ settled: 2, waiting: 0 })
     expect(await lane.client.zcard(lane.keys.due)).toBe(1)
-    expect(await lane.promote(job.job, job.hash)).toBe(0)
+    expect(await lane.upkeep.promote(job.job, job.hash)).toBe(0)
   })
 
   test('lets nobody but the holder settle, and then changes nothing', async () => {
@@ -110,13 +110,14 @@ describe('settle', () => {
     const job = await claimedChunk(lane, 4)
     const before = await lane.everything()
     const commit = { chunks: [{ first: 0, attempt: 1, done: 4 }], runs: oneRun(0, 4), retries: [], paceNs: 5 }
-    expect(await lane.settle(job, 'b', commit)).toEqual({ word: 'fenced', settled: 0 })
+    expect(await lane.claims.settle(job, 'b', commit)).toEqual({ word: 'fenced', settled: 0 })
     const wrong = [
       { first: 0, attempt: 2, done: 4 },
       { first: 1, attempt: 1, done: 4 },
       { first: 0, attempt: 1, done: 5 },
     ]
-    for (const chunk of wrong) expect((await lane.settle(job, 'a', { ...commit, chunks: [chunk] })).word).toBe('fenced')
+    for (const chunk of wrong)
+      expect((await lane.claims.settle(job, 'a', { ...commit, chunks: [chunk] })).word).toBe('fenced')
     expect(await lane.everything()).toEqual(before)
   })
 
@@ -137,7 +138,7 @@ describe('settle', () => {
     const [chunk] = await lane.held('a')
     if (chunk === undefined) throw new Error('the claim should hold a chunk')
     await lane.killWorker('w')
-    await lane.giveBackOfDead(job.job, job.hash, 'a', {
+    await lane.claims.giveBackOfDead(job.job, job.hash, 'a', {
       worker: 'w',
       maxDeaths: 3,
       failure: Buffer.from(''),
@@ -168,9 +169,9 @@ describe('settle', () => {
     const dropped = await claimedChunk(lane, 1, { id: 'dropped' })
     const cancelled = await claimedChunk(lane, 1, { id: 'cancelled' })
     const renewed = await claimedChunk(lane, 1, { id: 'renewed' })
-    await lane.drop(dropped)
-    await lane.drop({ ...cancelled, collector: '' })
-    await lane.drop(renewed)
+    await lane.parts.drop(dropped)
+    await lane.parts.drop({ ...cancelled, collector: '' })
+    await lane.parts.drop(renewed)
     const anew = await lane.job(1, { id: 'renewed' })
     for (const job of [dropped, cancelled, renewed]) {
       const [chunk] = (await lane.held('a')).filter(held => held.job === job.job)
@@ -199,7 +200,7 @@ describe('settle', () => {
     listener.on('messageBuffer', (_channel: Buffer, message: Buffer) => heard.push(message))
     const small = { first: 0, count: 2, kind: 'values' as const, bytes: Buffer.from([0, 10, 255, 32]) }
     const large = { first: 2, count: 1, kind: 'values' as const, bytes: Buffer.alloc(200_000) }
-    await lane.settle(job, 'a', {
+    await lane.claims.settle(job, 'a', {
       chunks: [{ first: 0, attempt: 1, done: 3 }],
       runs: [small, large],
       retries: [],
@@ -224,10 +225,10 @@ describe('cancelTask', () => {
   test('takes one task out of the middle of a waiting chunk and settles it', async () => {
     const lane = redis.lane()
     const job = await lane.job(9, { per: 9 })
-    expect(await lane.cancelTask(job, 4, failure)).toBe('cancelled')
+    expect(await lane.parts.cancelTask(job, 4, failure)).toBe('cancelled')
     expect(spans(await lane.waitingChunks(job)).sort()).toEqual(['0+4', '5+4'])
-    expect(await lane.cancelTask(job, 0, failure)).toBe('cancelled')
-    expect(await lane.cancelTask(job, 8, failure)).toBe('cancelled')
+    expect(await lane.parts.cancelTask(job, 0, failure)).toBe('cancelled')
+    expect(await lane.parts.cancelTask(job, 8, failure)).toBe('cancelled')
     expect(spans(await lane.waitingChunks(job)).sort()).toEqual(['1+3', '5+3'])
     expect(await lane.record(job)).toMatchObject({ waiting: 6, settled: 3, failed: 3 })
     expect(await lane.results(job)).toEqual({
@@ -244,8 +245,8 @@ describe('cancelTask', () => {
     await lane.take('w', 'a')
     await lane.finish(job, 'a', (await lane.held('a')).slice(0, 1))
     const before = await lane.everything()
-    for (const index of [0, 1, 2]) expect(await lane.cancelTask(job, index, failure)).toBe('elsewhere')
-    expect(await lane.cancelTask({ ...job, incarnation: 'former' }, 1, failure)).toBe('elsewhere')
+    for (const index of [0, 1, 2]) expect(await lane.parts.cancelTask(job, index, failure)).toBe('elsewhere')
+    expect(await lane.parts.cancelTask({ ...job, incarnation: 'former' }, 1, failure)).toBe('elsewhere')
     expect(await lane.everything()).toEqual(before)
   })
 
@@ -254,14 +255,14 @@ describe('cancelTask', () => {
     const job = await lane.job(1)
     await lane.client.del(lane.keysOf(job.job).chunks)
     await lane.client.zadd(lane.keysOf(job.job).delayed, 9e12, chunkOf(job, { first: 0, attempt: 2 }))
-    expect(await lane.cancelTask(job, 0, failure)).toBe('cancelled')
+    expect(await lane.parts.cancelTask(job, 0, failure)).toBe('cancelled')
     expect(await lane.delayedChunks(job)).toEqual([])
   })
 
   test('of the last task of a detached job starts its expiry', async () => {
     const lane = redis.lane()
     const job = await lane.job(1, { detached: true })
-    await lane.cancelTask(job, 0, failure)
+    await lane.parts.cancelTask(job, 0, failure)
     expect(await lane.client.pttl(lane.keysOf(job.job).part)).toBeGreaterThan(0)
     expect(await lane.client.pttl(lane.keysOf(job.job).results)).toBeGreaterThan(0)
   })
@@ -285,8 +286,8 @@ describe('expiry', () => {
     const lane = await laneWithWorker()
     const job = await claimedChunk(lane, 10)
     await lane.client.zadd(lane.keys.driven, 1, job.job)
-    await lane.park(job.job, job.hash)
-    await lane.settle(job, 'a', {
+    await lane.upkeep.park(job.job, job.hash)
+    await lane.claims.settle(job, 'a', {
       chunks: [{ first: 0, attempt: 1, done: 4 }],
       runs: oneRun(0, 3),
       retries: [{ delayMs: 1000, element: chunkOf(job, { first: 3, attempt: 2 }) }],

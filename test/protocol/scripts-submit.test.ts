@@ -39,9 +39,9 @@ describe('submit', () => {
   test('inserts a batch once, however often it is sent', async () => {
     const lane = redis.lane()
     const job = await openJob(lane)
-    expect(await lane.submit(job, batch(job, 4, 8))).toEqual({ word: 'submitted', submitted: 8 })
+    expect(await lane.parts.submit(job, batch(job, 4, 8))).toEqual({ word: 'submitted', submitted: 8 })
     const before = await lane.everything()
-    expect(await lane.submit(job, batch(job, 4, 8))).toEqual({ word: 'out of step', submitted: 8 })
+    expect(await lane.parts.submit(job, batch(job, 4, 8))).toEqual({ word: 'out of step', submitted: 8 })
     expect(await lane.everything()).toEqual(before)
   })
 
@@ -49,35 +49,35 @@ describe('submit', () => {
     const lane = redis.lane()
     const job = await openJob(lane)
     const before = await lane.everything()
-    expect(await lane.submit(job, batch(job, 6, 8))).toEqual({ word: 'out of step', submitted: 4 })
+    expect(await lane.parts.submit(job, batch(job, 6, 8))).toEqual({ word: 'out of step', submitted: 4 })
     expect(await lane.everything()).toEqual(before)
   })
 
   test('refuses another incarnation, a former collector, a parked job and a cancelled one', async () => {
     const lane = redis.lane()
     const job = await openJob(lane)
-    expect((await lane.submit({ ...job, incarnation: 'other' }, batch(job, 4, 6))).word).toBe('conflict')
-    expect((await lane.submit({ ...job, collector: 'other' }, batch(job, 4, 6))).word).toBe('replaced')
+    expect((await lane.parts.submit({ ...job, incarnation: 'other' }, batch(job, 4, 6))).word).toBe('conflict')
+    expect((await lane.parts.submit({ ...job, collector: 'other' }, batch(job, 4, 6))).word).toBe('replaced')
     await lane.client.zadd(lane.keys.driven, 1, job.job)
-    expect(await lane.park(job.job, job.hash)).toBe('parked')
-    expect((await lane.submit(job, batch(job, 4, 6))).word).toBe('parked')
-    await lane.drop({ ...job, collector: '' })
-    expect((await lane.submit(job, batch(job, 4, 6))).word).toBe('ended')
+    expect(await lane.upkeep.park(job.job, job.hash)).toBe('parked')
+    expect((await lane.parts.submit(job, batch(job, 4, 6))).word).toBe('parked')
+    await lane.parts.drop({ ...job, collector: '' })
+    expect((await lane.parts.submit(job, batch(job, 4, 6))).word).toBe('ended')
   })
 
   test('says that a part which Redis lost is gone, and creates none from the middle', async () => {
     const lane = redis.lane()
     const job = await openJob(lane)
     await lane.client.flushall()
-    expect((await lane.submit(job, batch(job, 4, 6))).word).toBe('gone')
-    expect((await lane.submit(job, { ...batch(job, 4, 6), create: plainFields })).word).toBe('out of step')
+    expect((await lane.parts.submit(job, batch(job, 4, 6))).word).toBe('gone')
+    expect((await lane.parts.submit(job, { ...batch(job, 4, 6), create: plainFields })).word).toBe('out of step')
     expect(await lane.allKeys()).toEqual([])
   })
 
   test('starts anew under the id of a cancelled job', async () => {
     const lane = redis.lane()
     const job = await lane.job(2, { id: 'nightly' })
-    await lane.drop({ ...job, collector: '' })
+    await lane.parts.drop({ ...job, collector: '' })
     const again = await lane.job(3, { id: 'nightly' })
     expect(await lane.record(again)).toMatchObject({ submitted: 3, waiting: 3, settled: 0, state: 'open' })
     expect(await lane.client.pttl(lane.keysOf('nightly').part)).toBe(-1)
@@ -87,7 +87,7 @@ describe('submit', () => {
     const lane = redis.lane()
     const part = { job: 'again', incarnation: 'i2', collector: 'c', hash: 'c0de' }
     const elements = [chunkOf(part, { first: 1 })]
-    await lane.submit(part, {
+    await lane.parts.submit(part, {
       from: 0,
       to: 3,
       skipped: 2,
@@ -126,7 +126,7 @@ describe('staging', () => {
     const woken: string[] = []
     const blocked = ['a', 'b'].map(async claim => {
       await lane.take('w', claim, { waitMs: 2000 })
-      const chunk = await lane.over(redis.open()).blockingClaim(claim, 'c0de', 1000)
+      const chunk = await lane.over(redis.open()).claims.blockingClaim(claim, 'c0de', 1000)
       if (chunk !== null) woken.push(claim)
       return chunk
     })

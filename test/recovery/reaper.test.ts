@@ -56,7 +56,7 @@ describe('runOnce', () => {
     const job = await lane.job(3)
     for (let i = 0; i < 3; i++) await lane.take('w', 'a')
     await lane.client.rpush(lane.claimKey('a'), 'rubbish', chunkOf({ ...job, job: 'elsewhere' }, { first: 0 }))
-    await lane.drop(job)
+    await lane.parts.drop(job)
     await silence(lane, 'w')
     expect(await reap(lane, reaperOf(lane))).toMatchObject({ returned: 0 })
     expect(await lane.client.exists(lane.claimKey('a'))).toBe(0)
@@ -110,7 +110,7 @@ describe('death in two steps', () => {
     const reaper = reaperOf(lane)
     await lane.join('w', ['a'])
     await lane.take('w', 'a', { waitMs: 60_000 })
-    const frozen = lane.over(redis.open()).blockingClaim('a', 'c0de', 5000)
+    const frozen = lane.over(redis.open()).claims.blockingClaim('a', 'c0de', 5000)
     await until(async () => (await lane.client.info('clients')).includes('blocked_clients:1'), {
       what: 'the thread blocks',
     })

@@ -21,7 +21,7 @@ test('what stands in a claim that a thread abandoned goes back in line, and the 
   keeper.abandon('a')
   expect(await keeper.flush()).toBe(true)
   expect(spans(await lane.waitingChunks(job))).toEqual(['0+1'])
-  expect(await lane.claimsOf('w')).toEqual(['b'])
+  expect(await lane.members.claimsOf('w')).toEqual(['b'])
   expect(spans(await lane.held('b'))).toEqual(['1+1'])
   await keeper.stop()
 })

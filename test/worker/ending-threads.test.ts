@@ -113,7 +113,7 @@ describe('a cancellation', () => {
   it('ends a task that never yields within a second, and the job is not run again', async () => {
     const job = await lab.submit('spins', [60_000])
     await untilRunning('spins')
-    await lab.store.drop({ ...job, hash: lab.workers[0]!.hash, collector: '' })
+    await lab.store.parts.drop({ ...job, hash: lab.workers[0]!.hash, collector: '' })
     const started = performance.now()
     await cancel(job)
     await until(async () => (await claimed(lab)).length === 0, { what: 'nothing is claimed any more' })
@@ -123,7 +123,7 @@ describe('a cancellation', () => {
   it('aborts a waiting task at once and frees its thread', async () => {
     const job = await lab.submit('waits', [60_000])
     await untilRunning('waits')
-    await lab.store.drop({ ...job, hash: lab.workers[0]!.hash, collector: '' })
+    await lab.store.parts.drop({ ...job, hash: lab.workers[0]!.hash, collector: '' })
     await cancel(job)
     await until(async () => (await claimed(lab)).length === 0, { what: 'nothing is claimed any more', timeoutMs: 1000 })
   })

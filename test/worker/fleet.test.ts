@@ -44,7 +44,7 @@ describe('a drain', () => {
     const ran = (await linesOf(file)).length
     expect(ran).toBeLessThan(4)
     // What ran is committed, what did not waits.
-    expect((await lab.store.readCounters(job.job))?.settled).toBe(ran)
+    expect((await lab.store.parts.readCounters(job.job))?.settled).toBe(ran)
     expect(await lab.waiting(job)).toBe(20 - ran)
     expect(await lab.workerKeys()).toEqual([])
     await lab.startWorker({ threads: 2 })
@@ -61,7 +61,7 @@ describe('a drain', () => {
     })
     worker.kill('SIGTERM')
     expect(await worker.exited).toEqual({ code: 0, signal: null })
-    expect((await lab.store.readCounters(job.job))?.settled).toBe(0)
+    expect((await lab.store.parts.readCounters(job.job))?.settled).toBe(0)
     expect(await lab.waiting(job)).toBe(1)
     expect(await lab.workerKeys()).toEqual([])
   })
@@ -117,7 +117,7 @@ describe('a fleet', () => {
     await lab.outcomes(job, 20_000)
     frozen.kill('SIGCONT')
     await until(() => frozen.stderr.some(line => line.includes('it goes on as')), { what: 'it registers anew' })
-    expect(await lab.store.readCounters(job.job)).toMatchObject({ settled: 1 })
+    expect(await lab.store.parts.readCounters(job.job)).toMatchObject({ settled: 1 })
     // Both work from now on.
     const workers = await lab.values(
       await lab.submit(
@@ -136,7 +136,7 @@ describe('a fleet', () => {
       Array.from({ length: 200 }, () => 10),
       { packs: 20, pace: 1e6 },
     )
-    await until(async () => ((await lab.store.readCounters(job.job))?.settled ?? 0) > 20, {
+    await until(async () => ((await lab.store.parts.readCounters(job.job))?.settled ?? 0) > 20, {
       what: 'some tasks are settled',
     })
     await redis.kill('SIGKILL')
@@ -163,7 +163,7 @@ describe('a fleet', () => {
       { packs: 30, pace: 1e6 },
     )
     for (const percent of [10, 40, 70]) {
-      await until(async () => ((await lab.store.readCounters(job.job))?.settled ?? 0) > (300 * percent) / 100, {
+      await until(async () => ((await lab.store.parts.readCounters(job.job))?.settled ?? 0) > (300 * percent) / 100, {
         what: `${percent} % are settled`,
       })
       const clients = (await lab.client.client('LIST')) as string

@@ -67,7 +67,7 @@ it('the work of a killed worker runs elsewhere within ten seconds, with the defa
   const seconds = (performance.now() - killedAt) / 1000
   console.log(`a killed worker's task ran elsewhere after ${seconds.toFixed(1)} s`)
   expect(seconds).toBeLessThan(10)
-  await lab.store.drop({ ...job, hash: other.hash, collector: '' })
+  await lab.store.parts.drop({ ...job, hash: other.hash, collector: '' })
 }, 60_000)
 
 it('`millrace jobs ID --cancel` stops work that burns a core within a second', async () => {

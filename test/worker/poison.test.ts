@@ -109,7 +109,7 @@ describe('a task that kills its process', () => {
     await writeFile(cure, '')
     expect(await jobs('--retry', '1')).toMatchObject({ code: 0, stdout: /is in line again/ })
     expect(await lab.outcomes(job, 20_000)).toEqual([{ value: 1 }, { value: 1 }])
-    expect(await lab.store.readCounters(job.job)).toMatchObject({ settled: 2, failed: 0, waiting: 0 })
+    expect(await lab.store.parts.readCounters(job.job)).toMatchObject({ settled: 2, failed: 0, waiting: 0 })
     expect(await quarantineOf(lab)).toEqual([])
     expect(await jobs('--retry', '1')).toMatchObject({ code: 1, stderr: /RETRY_REFUSED/ })
   }, 90_000)

@@ -121,7 +121,7 @@ describe('a worker', () => {
 
   it('hands back the tail of such a chunk while the slow task still runs', async () => {
     const job = await lab.submit('spins', [4000, ...Array.from({ length: 11 }, () => 5)], { pace: 1000 })
-    await until(async () => (await lab.store.readCounters(job.job))?.settled === 11, {
+    await until(async () => (await lab.store.parts.readCounters(job.job))?.settled === 11, {
       what: 'all but the slow task are settled',
       timeoutMs: 2000,
     })

@@ -102,10 +102,10 @@ async function show(store: LaneStore, id: string, print: Print): Promise<void> {
 }
 
 async function cancel(store: LaneStore, id: string, print: Print): Promise<void> {
-  const part = await store.readPart(id)
+  const part = await store.parts.readPart(id)
   if (part === undefined || part.state === 'cancelled') throw unknownJob(id)
   const { incarnation, hash } = part
-  const outcome = await store.drop({ job: id, incarnation, collector: '', hash })
+  const outcome = await store.parts.drop({ job: id, incarnation, collector: '', hash })
   if (outcome !== 'dropped') throw unknownJob(id)
   await store.publishControl({ type: 'cancel', job: id, incarnation, index: undefined })
   print({ cancelled: id }, () => `Cancelled ${id}.`)

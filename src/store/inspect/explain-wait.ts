@@ -47,7 +47,7 @@ export async function explainWait(
 
 /** How many tasks of the job stand on the stage of its code. */
 export async function stagedTasks(lane: LaneStore, hash: string, job: string): Promise<number> {
-  const headers = (await lane.peekStage(hash)).map(parseHeader)
+  const headers = (await lane.claims.peekStage(hash)).map(parseHeader)
   return headers.reduce((sum, header) => (header?.job === job ? sum + header.count : sum), 0)
 }
 

@@ -1,6 +1,7 @@
 import { parseHeader } from '../../protocol/chunk.ts'
 import { workerKeys } from '../../protocol/keys.ts'
-import type { LaneStore, PartName } from '../lane-store.ts'
+import type { PartName } from '../lane-access.ts'
+import type { LaneStore } from '../lane-store.ts'
 
 /** A half-open stretch of tasks, `[from, to)`. */
 export type Located = readonly [from: number, to: number]
@@ -31,14 +32,14 @@ export async function locateTasks(
   }
   for (let from = 0; ; from += page) {
     if (from >= page * mostPages) return undefined
-    const lines = await lane.peekChunks(job, from, page)
+    const lines = await lane.upkeep.peekChunks(job, from, page)
     add(lines)
     if (lines.length === 0) break
   }
-  add(await lane.peekStage(hash))
+  add(await lane.claims.peekStage(hash))
   const workers = (await Promise.all([lane.keys.workers, lane.keys.dead].map(key => namesOf(lane, key)))).flat()
   const claims = (await Promise.all(workers.map(worker => claimsOf(lane, worker)))).flat()
-  for (const lines of await Promise.all(claims.map(claim => lane.peekClaim(claim)))) add(lines)
+  for (const lines of await Promise.all(claims.map(claim => lane.claims.peekClaim(claim)))) add(lines)
   return found
 }
 

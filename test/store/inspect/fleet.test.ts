@@ -25,7 +25,7 @@ describe('readWorkers', () => {
 
   test('leaves out records that are none', async () => {
     const lane = redis.lane()
-    await lane.register('odd', { leaseMs: 1000, info: 'not JSON', claims: [] })
+    await lane.members.register('odd', { leaseMs: 1000, info: 'not JSON', claims: [] })
     await lane.client.zadd(lane.keys.workers, 9e12, 'without a record')
     expect(await readWorkers(lane)).toEqual([])
   })
@@ -40,7 +40,7 @@ describe('readJobs', () => {
     const [first, second] = await lane.held('a')
     if (first === undefined || second === undefined) throw new Error('the claim should hold four chunks')
     await lane.finish(job, 'a', [first])
-    await lane.settle(job, 'a', {
+    await lane.claims.settle(job, 'a', {
       chunks: [{ ...second, done: 1 }],
       runs: [],
       retries: [{ delayMs: 60_000, element: chunkOf(job, { first: 1, attempt: 2 }) }],
@@ -89,17 +89,22 @@ describe('explainWait', () => {
     await lane.take('w', 'a')
     expect(await explainWait(lane, job)).toBeUndefined()
     const retry = { delayMs: 3000, element: chunkOf(job, { first: 0, attempt: 2 }) }
-    await lane.settle(job, 'a', { chunks: [{ first: 0, attempt: 1, done: 1 }], runs: [], retries: [retry], paceNs: 0 })
+    await lane.claims.settle(job, 'a', {
+      chunks: [{ first: 0, attempt: 1, done: 1 }],
+      runs: [],
+      retries: [retry],
+      paceNs: 0,
+    })
     expect(await explainWait(lane, job)).toMatch(/^retry in (3 s|2\d\d\d ms)$/)
     await lane.client.zadd(lane.keysOf(job.job).delayed, 1, retry.element)
-    await lane.promote(job.job, job.hash)
+    await lane.upkeep.promote(job.job, job.hash)
     await lane.take('w', 'a')
     await lane.finish(job, 'a', await lane.held('a'))
     expect(await explainWait(lane, job)).toBe('its driver to submit more inputs')
     await lane.client.zadd(lane.keys.driven, 1, job.job)
-    await lane.park(job.job, job.hash)
+    await lane.upkeep.park(job.job, job.hash)
     expect(await explainWait(lane, job)).toBe('its driver is gone; attach to go on')
-    await lane.drop({ ...job, collector: '' })
+    await lane.parts.drop({ ...job, collector: '' })
     expect(await explainWait(lane, job)).toBe('nothing: it was cancelled')
   })
 })
@@ -142,7 +147,7 @@ describe('diagnose', () => {
     await lane.job(1, { hash: 'beef' })
     const parked = await lane.job(1)
     await lane.client.zadd(lane.keys.driven, 1, parked.job)
-    await lane.park(parked.job, parked.hash)
+    await lane.upkeep.park(parked.job, parked.hash)
     await lane.client.hset(lane.keys.quarantine, 'job:1', 'evidence')
     await lane.client.lpush(lane.keys.malformed, 'rubbish')
     await lane.client.config('SET', 'maxmemory', '1gb', 'maxmemory-policy', 'allkeys-lru')

@@ -77,7 +77,7 @@ export class TestLane extends LaneStore {
   ): Promise<TestJob> {
     const { per = 1, id = `job-${++this.#jobs}`, complete = true, leaseMs = driverLeaseMs, ...fields } = options
     const part = { job: id, incarnation: randomName(4), collector: randomName(4), hash: fields.hash ?? hash }
-    const reply = await this.submit(part, {
+    const reply = await this.parts.submit(part, {
       from: 0,
       to: tasks,
       skipped: 0,
@@ -96,14 +96,14 @@ export class TestLane extends LaneStore {
     claims: readonly string[],
     { leaseMs = 60_000, info = {} }: { leaseMs?: number; info?: Partial<WorkerInfo> } = {},
   ): Promise<void> {
-    await this.register(worker, { leaseMs, info: JSON.stringify(workerInfo(worker, info)), claims })
+    await this.members.register(worker, { leaseMs, info: JSON.stringify(workerInfo(worker, info)), claims })
   }
 
   /** Claims as a thread does: again with the jobs that stand first, when they were not declared. */
   async take(worker: string, claim: string, options: { mostChunks?: number; waitMs?: number; hash?: string } = {}) {
     let jobs: readonly string[] = []
     for (let i = 0; i < 5; i++) {
-      const reply = await this.claim({
+      const reply = await this.claims.claim({
         worker,
         claim,
         hash: options.hash ?? hash,
@@ -125,7 +125,7 @@ export class TestLane extends LaneStore {
     chunks: readonly Pick<ChunkHeader, 'first' | 'count' | 'attempt'>[],
     kind: RunKind = 'values',
   ) {
-    return this.settle(part, claim, {
+    return this.claims.settle(part, claim, {
       chunks: chunks.map(({ first, attempt, count }) => ({ first, attempt, done: count })),
       runs: chunks.map(({ first, count }) => ({ first, count, kind, bytes: Buffer.from(`results ${first}`) })),
       retries: [],
@@ -138,7 +138,7 @@ export class TestLane extends LaneStore {
     const { client, keys } = this
     await client.zadd(keys.workers, 1, worker)
     await this.pretendReaping(6000)
-    await this.declareDead(6000)
+    await this.members.declareDead(6000)
     if ((await client.zscore(keys.dead, worker)) === null) throw new Error(`Worker ${worker} would not die.`)
   }
 
@@ -171,7 +171,7 @@ export class TestLane extends LaneStore {
   }
 
   async record({ job }: { job: string }) {
-    const record = await this.readPart(job)
+    const record = await this.parts.readPart(job)
     if (record === undefined) throw new Error(`There is no job ${job}.`)
     return record
   }

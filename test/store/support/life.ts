@@ -10,12 +10,12 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
   const death = { worker: 'mortal', maxDeaths: 3, failure: Buffer.from('failure'), evidence: 'evidence' }
   await scripts.agreeLanes([0])
   await scripts.join('w', ['a', 'b'])
-  await scripts.heartbeat('w', { leaseMs: 60_000, threads: 2, stats: '{}' })
+  await scripts.members.heartbeat('w', { leaseMs: 60_000, threads: 2, stats: '{}' })
 
   // Submitted with a shared value, staged, claimed, settled in part, retried, promoted.
   const part: TestJob = { job: 'first', incarnation: 'inc', collector: 'c', hash }
   await scripts.take('w', 'a', { waitMs: 60_000 })
-  await scripts.submit(part, {
+  await scripts.parts.submit(part, {
     from: 0,
     to: 40,
     skipped: 0,
@@ -37,27 +37,27 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
   const runs =
     held.count > 2 ? [{ first: held.first + 2, count: 1, kind: 'values' as const, bytes: Buffer.from('r') }] : []
   const done = Math.min(3, held.count)
-  const settled = await scripts.settle(part, 'b', { chunks: [{ ...held, done }], runs, retries, paceNs: 1000 })
+  const settled = await scripts.claims.settle(part, 'b', { chunks: [{ ...held, done }], runs, retries, paceNs: 1000 })
   if (settled.word !== 'committed') throw new Error(`The commit was ${settled.word}`)
   await lane.client.zadd(lane.keysOf(part.job).delayed, 1, chunkOf(part, { first: 2, attempt: 2 }))
-  await scripts.promote(part.job, hash)
-  await scripts.scanResults(part.job, '0')
-  await scripts.release(part, { runs: [{ first: 3, count: 1 }], cursor: 1, accumulator: Buffer.from('sum') })
-  await scripts.renewDriver([part.job], driverLeaseMs)
+  await scripts.upkeep.promote(part.job, hash)
+  await scripts.parts.scanResults(part.job, '0')
+  await scripts.parts.release(part, { runs: [{ first: 3, count: 1 }], cursor: 1, accumulator: Buffer.from('sum') })
+  await scripts.parts.renewDriver([part.job], driverLeaseMs)
 
-  await scripts.cancelTask(part, 39, Buffer.from('cancelled'))
+  await scripts.parts.cancelTask(part, 39, Buffer.from('cancelled'))
 
   // Split, carried over to a new claim, given back, retired.
   await lane.client.lpush(lane.claimKey('b'), chunkOf(part, { first: 90, count: 9 }))
-  await scripts.split(part, 'b', { first: 90, attempt: 1, keep: 2 })
-  await scripts.enroll('w', 'b2')
-  await scripts.carryOver('b', 'b2', [{ job: part.job, first: 90, attempt: 1 }])
-  await scripts.giveBack(part.job, hash, 'b')
-  await scripts.peekClaim('b2')
-  await scripts.retireClaim('w', 'b', hash)
-  await scripts.unstage(part.job, hash)
-  await scripts.peekChunks(part.job, 0, 10)
-  await scripts.enlist(part.job, hash, driverLeaseMs)
+  await scripts.claims.split(part, 'b', { first: 90, attempt: 1, keep: 2 })
+  await scripts.members.enroll('w', 'b2')
+  await scripts.claims.carryOver('b', 'b2', [{ job: part.job, first: 90, attempt: 1 }])
+  await scripts.claims.giveBack(part.job, hash, 'b')
+  await scripts.claims.peekClaim('b2')
+  await scripts.members.retireClaim('w', 'b', hash)
+  await scripts.claims.unstage(part.job, hash)
+  await scripts.upkeep.peekChunks(part.job, 0, 10)
+  await scripts.parts.enlist(part.job, hash, driverLeaseMs)
 
   // What something else wrote is cleared away.
   await lane.client.zadd(lane.keys.due, 1, 'no name')
@@ -69,30 +69,30 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
   await lane.client.lpush(lane.claimKey('m'), chunkOf(part, { first: 99, deaths: 3 }))
   await lane.client.zadd(lane.keys.workers, 1, 'mortal')
   await lane.pretendReaping(6000)
-  await scripts.declareDead(6000)
-  await scripts.giveBackOfDead(part.job, hash, 'm', death)
+  await scripts.members.declareDead(6000)
+  await scripts.claims.giveBackOfDead(part.job, hash, 'm', death)
   await lane.client.zadd(lane.keys.dead, 1, 'mortal')
-  await scripts.bury('mortal', ['m'])
-  await scripts.noteQuarantine(part.job, 1, 'evidence', chunkOf(part, { first: 1 }))
+  await scripts.members.bury('mortal', ['m'])
+  await scripts.upkeep.noteQuarantine(part.job, 1, 'evidence', chunkOf(part, { first: 1 }))
 
-  await scripts.retryQuarantined(part, 1)
+  await scripts.upkeep.retryQuarantined(part, 1)
 
   // Jobs that are parked and attached to, dropped, and forgotten.
   for (const id of ['parked', 'dropped', 'forgotten']) {
     const job = { ...part, job: id }
     const batch = { from: 0, to: 2, skipped: 0, complete: true, elements: chunksOf(job, 0, 2, 1), driverLeaseMs }
-    await scripts.submit(job, { ...batch, create: plainFields })
+    await scripts.parts.submit(job, { ...batch, create: plainFields })
   }
   await lane.client.zadd(lane.keys.driven, 1, 'parked')
-  await scripts.park('parked', hash)
-  await scripts.attach('parked', 'newer', driverLeaseMs, hash)
-  await scripts.drop({ ...part, job: 'dropped', collector: '' })
+  await scripts.upkeep.park('parked', hash)
+  await scripts.parts.attach('parked', 'newer', driverLeaseMs, hash)
+  await scripts.parts.drop({ ...part, job: 'dropped', collector: '' })
   await lane.client.del(lane.keysOf('forgotten').part)
-  await scripts.forget('forgotten', hash)
+  await scripts.upkeep.forget('forgotten', hash)
 
   // A worker leaves; a thread answers a broadcast; another worker is dead; something malformed was found.
   await scripts.join('leaving', ['l'])
-  await scripts.leave('leaving', ['l'])
+  await scripts.members.leave('leaving', ['l'])
   await scripts.answer('b1', 'w/0', { answer: Buffer.from('answer'), keepMs: 60_000, replyChannel: 'reply' })
   if ((await lane.client.exists(broadcastKey(lane.lane, 'b1'))) === 0) throw new Error('The answer was not stored.')
   await scripts.join('silent', ['s'])

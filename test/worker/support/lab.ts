@@ -130,7 +130,7 @@ export class Lab {
     const part = { job, incarnation, hash: this.#hash, collector: 'lab' }
     // With a pace the first claim takes many tasks; without, one.
     if (pace !== undefined) {
-      await this.store.submit(part, {
+      await this.store.parts.submit(part, {
         from: 0,
         to: 0,
         complete: false,
@@ -141,7 +141,7 @@ export class Lab {
       })
       await this.client.hset(partKeys(this.store.lane, job).part, 'pace', pace)
     }
-    const reply = await this.store.submit(part, {
+    const reply = await this.store.parts.submit(part, {
       from: 0,
       to: count,
       complete: true,
@@ -157,11 +157,11 @@ export class Lab {
 
   /** Waits until every task is settled, and gives what came of each by index. A partial stands at its first index. */
   async outcomes({ job, count }: LabJob, timeoutMs = 15_000): Promise<LabOutcome[]> {
-    await until(async () => ((await this.store.readCounters(job))?.settled ?? 0) >= count, {
+    await until(async () => ((await this.store.parts.readCounters(job))?.settled ?? 0) >= count, {
       what: `all ${count} tasks of ${job} are settled`,
       timeoutMs,
     })
-    const counters = await this.store.readCounters(job)
+    const counters = await this.store.parts.readCounters(job)
     if (counters?.settled !== count) throw new Error(`${String(counters?.settled)} settled of ${count}`)
     const outcomes: LabOutcome[] = []
     const fields = await this.client.hgetallBuffer(partKeys(this.store.lane, job).results)
@@ -186,9 +186,9 @@ export class Lab {
 
   /** How many tasks of a job wait, in its List or on the stage. */
   async waiting({ job }: LabJob): Promise<number> {
-    const staged = await this.store.peekStage(this.#hash)
+    const staged = await this.store.claims.peekStage(this.#hash)
     const onStage = staged.map(line => parseHeader(line)).filter(header => header?.job === job)
-    const counters = await this.store.readCounters(job)
+    const counters = await this.store.parts.readCounters(job)
     return (counters?.waiting ?? 0) + onStage.reduce((sum, header) => sum + (header?.count ?? 0), 0)
   }
 

@@ -1,0 +1,185 @@
+import type { Redis } from 'ioredis'
+import { MalformedDataError } from '../errors.ts'
+import { codeKeys, partKeys } from '../protocol/keys.ts'
+import { counterFields, decodeCounters, decodePartRecord, partFieldArguments } from '../protocol/records.ts'
+import type { PartCounters, PartFields, PartRecord } from '../protocol/records.ts'
+import { cancelTask } from '../protocol/scripts/cancel-task.ts'
+import { attach, drop, release, renewDriver } from '../protocol/scripts/collect.ts'
+import { enlist } from '../protocol/scripts/enlist.ts'
+import { scanResults } from '../protocol/scripts/scan-results.ts'
+import { submit } from '../protocol/scripts/submit.ts'
+import { LaneAccess } from './lane-access.ts'
+import type { PartName } from './lane-access.ts'
+
+/** What drivers do with the part of a job: submit, collect, release, drop. */
+export class PartStore extends LaneAccess {
+  submit(
+    part: PartName & { readonly hash: string; readonly collector: string },
+    batch: {
+      readonly from: number
+      readonly to: number
+      readonly complete: boolean
+      readonly elements: readonly Buffer[]
+      /** How many of the tasks come without chunks, because their results are collected already. */
+      readonly skipped: number
+      readonly driverLeaseMs: number
+      /** The part's record, when this call may create it. */
+      readonly create?: (PartFields & { readonly attaches?: number }) | undefined
+      /** The encoded shared value, which goes along with `create`. */
+      readonly shared?: Buffer | undefined
+    },
+  ) {
+    const fields = batch.create === undefined ? [] : partFieldArguments(batch.create)
+    const shared = batch.create === undefined || batch.shared === undefined ? [] : [batch.shared]
+    return this.run(submit, {
+      keys: { ...partKeys(this.lane, part.job), ...codeKeys(this.lane, part.hash), ...this.keys },
+      args: {
+        job: part.job,
+        incarnation: part.incarnation,
+        collector: part.collector,
+        from: batch.from,
+        to: batch.to,
+        skipped: batch.skipped,
+        complete: batch.complete ? 1 : 0,
+        driverLeaseMs: batch.driverLeaseMs,
+        fieldCount: fields.length,
+        sharedCount: shared.length,
+      },
+      moreArgs: [...fields, ...shared, ...batch.elements],
+    })
+  }
+
+  /** The part's record before the call's own changes are seen by others; undefined when Redis knows no such job. */
+  async attach(job: string, collector: string, driverLeaseMs: number, hash: string): Promise<PartRecord | undefined> {
+    const record = await this.run(attach, {
+      keys: { ...partKeys(this.lane, job), ...codeKeys(this.lane, hash), ...this.keys },
+      args: { job, collector, driverLeaseMs, channelPrefix: this.channelPrefix() },
+    })
+    return record.size === 0 ? undefined : decodePartRecord(record)
+  }
+
+  /** The part's record, or undefined when Redis knows no such job. */
+  async readPart(job: string): Promise<PartRecord | undefined> {
+    const { part } = partKeys(this.lane, job)
+    const flat = await this.read([{ key: part, kind: 'part' }], () => this.client.hgetallBuffer(part))
+    const record = new Map(Object.entries(flat))
+    return record.size === 0 ? undefined : decodePartRecord(record)
+  }
+
+  /** Whether there is a record of this job. */
+  async hasPart(job: string): Promise<boolean> {
+    return (await this.client.exists(partKeys(this.lane, job).part)) === 1
+  }
+
+  /**
+   * The counters of a part that move, without what may be large; undefined when Redis knows no such job, or has a record
+   * under its name that is none, which is cleared away.
+   */
+  async readCounters(job: string): Promise<PartCounters | undefined> {
+    const { part, delayed } = partKeys(this.lane, job)
+    const keys = [
+      { key: part, kind: 'part' },
+      { key: delayed, kind: 'zset' },
+    ] as const
+    for (let attempt = 1; ; attempt++) {
+      const [values, delayedChunks] = await this.read(keys, () =>
+        Promise.all([this.client.hmget(part, ...counterFields), this.client.zcard(delayed)]),
+      )
+      try {
+        return decodeCounters(values, delayedChunks)
+      } catch (error) {
+        if (!(error instanceof MalformedDataError) || attempt > 1) throw error
+        await this.mend(keys)
+      }
+    }
+  }
+
+  /** Which runs are in the results Hash: one step of a scan, begun and ended by the cursor '0'. */
+  scanResults(job: string, cursor: string) {
+    return this.run(scanResults, {
+      keys: { results: partKeys(this.lane, job).results },
+      args: { cursor, count: 256 },
+    })
+  }
+
+  /** The values of fields of the results Hash; null for those that are gone. */
+  readResults(job: string, fields: readonly string[]): Promise<(Buffer | null)[]> {
+    const { results } = partKeys(this.lane, job)
+    return this.read([{ key: results, kind: 'hash' }], () => this.client.hmgetBuffer(results, ...fields))
+  }
+
+  /** The job's encoded shared value, or null when there is none. */
+  readShared(job: string): Promise<Buffer | null> {
+    const { shared } = partKeys(this.lane, job)
+    return this.read([{ key: shared, kind: 'string' }], () => this.client.getBuffer(shared))
+  }
+
+  release(
+    part: PartName & { readonly collector: string },
+    released: {
+      /** Runs by the first of their tasks. */
+      readonly runs: readonly { readonly first: number; readonly count: number }[]
+      /** How far an ordered consumer is. */
+      readonly cursor?: number | undefined
+      /** What it has reduced up to there. */
+      readonly accumulator?: Buffer | undefined
+    },
+  ) {
+    const { part: partKey, results } = partKeys(this.lane, part.job)
+    return this.run(release, {
+      keys: { part: partKey, results },
+      args: {
+        incarnation: part.incarnation,
+        collector: part.collector,
+        cursor: released.cursor ?? -1,
+        accumulator: released.accumulator ?? '',
+      },
+      moreArgs: released.runs.flatMap(({ first, count }) => [first, count]),
+    })
+  }
+
+  renewDriver(jobs: readonly string[], driverLeaseMs: number) {
+    return this.run(renewDriver, {
+      keys: { driven: this.keys.driven },
+      args: { driverLeaseMs },
+      moreArgs: jobs,
+    })
+  }
+
+  /** Puts a part back where it must be found, if it is not there. `driverLeaseMs`: 0 for one that needs no driver. */
+  enlist(job: string, hash: string, driverLeaseMs: number) {
+    return this.run(enlist, {
+      keys: { ...partKeys(this.lane, job), ...codeKeys(this.lane, hash), ...this.keys },
+      args: { job, driverLeaseMs },
+    })
+  }
+
+  /** Forgets the job. With an empty `collector` it is a cancellation by somebody else, and leaves a mark for a minute; so does the end of a job that was attached to, for an hour. */
+  drop(part: PartName & { readonly collector: string; readonly hash: string }) {
+    return this.run(drop, {
+      keys: { ...partKeys(this.lane, part.job), ...this.keys, ready: codeKeys(this.lane, part.hash).ready },
+      args: {
+        job: part.job,
+        incarnation: part.incarnation,
+        collector: part.collector,
+        channelPrefix: this.channelPrefix(),
+        tombstoneMs: part.collector === '' ? 60_000 : 3_600_000,
+      },
+    })
+  }
+
+  /** Takes one task that waits out of its job, with this outcome. 'elsewhere': it does not wait any more. */
+  cancelTask(part: PartName, index: number, failure: Buffer) {
+    return this.run(cancelTask, {
+      keys: partKeys(this.lane, part.job),
+      args: { job: part.job, incarnation: part.incarnation, index, channelPrefix: this.channelPrefix(), failure },
+    })
+  }
+
+  /** How many connections listen as this collector. Each server only knows of its own. */
+  async listeners(servers: readonly Redis[], collector: string): Promise<number> {
+    const channel = `${this.channelPrefix()}${collector}`
+    const counts = await Promise.all(servers.map(server => server.call('pubsub', ['numsub', channel])))
+    return counts.reduce<number>((sum, reply) => sum + (Array.isArray(reply) ? Number(reply[1]) : 0), 0)
+  }
+}
