@@ -50,7 +50,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'the driver never compares itself with Redis',
-    file: 'src/driver/driven-job.ts',
+    file: 'src/driver/reconciler.ts',
     from: '    const belief = this.#belief()\n    if (!belief.created',
     to: '    const belief = this.#belief()\n    if (belief.created || !belief.created',
     caughtBy: { tests: ['test/driver/recovery.test.ts'], named: 'a kill of a Redis that keeps nothing' },

@@ -3,7 +3,8 @@ import { describeFailure } from '../protocol/failure.ts'
 import { randomName } from '../protocol/names.ts'
 import { encodeOutcome } from '../protocol/outcome.ts'
 import { errorOf, valuesOf } from './consume.ts'
-import type { DrivenJob, ReadPiece } from './driven-job.ts'
+import type { ReadPiece } from './delivery.ts'
+import type { DrivenJob } from './driven-job.ts'
 import { SubmittedAt } from './errors-from-wire.ts'
 import { inputSource } from './input-source.ts'
 import { openJob } from './opening.ts'
@@ -102,12 +103,12 @@ class CallBatch {
   async #collect(): Promise<void> {
     const job = await this.opening.opened
     try {
-      job.consume({ stream: false, ordered: false })
-      for (let piece = await job.next(); piece !== undefined; piece = await job.next()) {
+      job.delivery.begin({ stream: false, ordered: false })
+      for (let piece = await job.delivery.next(); piece !== undefined; piece = await job.delivery.next()) {
         // The id of a named call is free again before its result shows.
         if (job.named) await job.finish()
         this.#settle(job, piece)
-        job.used(piece, false)
+        job.delivery.used(piece, false)
       }
       await job.finish()
     } catch (error) {

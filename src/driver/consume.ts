@@ -2,7 +2,8 @@ import { UsageError } from '../errors.ts'
 import { decodeBatch, decodeValue, encodeValue } from '../protocol/values.ts'
 import { MalformedDataError } from '../errors.ts'
 import type { TaskError } from '../errors.ts'
-import type { DrivenJob, ReadPiece } from './driven-job.ts'
+import type { ReadPiece } from './delivery.ts'
+import type { DrivenJob } from './driven-job.ts'
 import { taskError } from './errors-from-wire.ts'
 import type { SubmittedAt } from './errors-from-wire.ts'
 import type { Settled } from './types.ts'
@@ -24,13 +25,13 @@ export function errorOf(job: DrivenJob, piece: ReadPiece, submittedAt: Submitted
 /** All results in input order. The first failure by index ends the job. */
 export async function gatherResults(job: DrivenJob, submittedAt: SubmittedAt): Promise<unknown[]> {
   refuseReduced(job)
-  job.consume({ stream: false, ordered: true })
+  job.delivery.begin({ stream: false, ordered: true })
   return ending(job, async () => {
     const results: unknown[] = []
-    for (let piece = await job.next(); piece !== undefined; piece = await job.next()) {
+    for (let piece = await job.delivery.next(); piece !== undefined; piece = await job.delivery.next()) {
       if (piece.run.kind === 'failure') throw errorOf(job, piece, submittedAt)
       for (const value of valuesOf(piece)) results.push(value)
-      job.used(piece, true)
+      job.delivery.used(piece, true)
     }
     return results
   })
@@ -39,13 +40,13 @@ export async function gatherResults(job: DrivenJob, submittedAt: SubmittedAt): P
 /** All outcomes in input order. */
 export async function gatherSettled(job: DrivenJob, submittedAt: SubmittedAt): Promise<Settled<unknown>[]> {
   refuseReduced(job)
-  job.consume({ stream: false, ordered: true })
+  job.delivery.begin({ stream: false, ordered: true })
   return ending(job, async () => {
     const outcomes: Settled<unknown>[] = []
-    for (let piece = await job.next(); piece !== undefined; piece = await job.next()) {
+    for (let piece = await job.delivery.next(); piece !== undefined; piece = await job.delivery.next()) {
       if (piece.run.kind === 'failure') outcomes.push({ status: 'rejected', reason: errorOf(job, piece, submittedAt) })
       else for (const value of valuesOf(piece)) outcomes.push({ status: 'fulfilled', value })
-      job.used(piece, true)
+      job.delivery.used(piece, true)
     }
     return outcomes
   })
@@ -65,17 +66,17 @@ export async function reduceAll(
   const checkpoint = job.record?.checkpoint
   let accumulator = checkpoint === undefined ? fold.initial : decodeValue(checkpoint.accumulator)
   job.releaser.accumulator = () => encodeValue(accumulator)
-  job.consume({ stream: true, ordered: true })
+  job.delivery.begin({ stream: true, ordered: true })
   let checked = false
   return ending(job, async () => {
-    for (let piece = await job.next(); piece !== undefined; piece = await job.next()) {
+    for (let piece = await job.delivery.next(); piece !== undefined; piece = await job.delivery.next()) {
       if (piece.run.kind === 'failure') throw errorOf(job, piece, submittedAt)
       if (piece.run.kind === 'partial') accumulator = fold.fn(accumulator, decodeValue(piece.bytes))
       else for (const value of valuesOf(piece)) accumulator = fold.fn(accumulator, value)
       // Short jobs end before their first checkpoint. What can't be stored is refused there too, or it would only fail at scale.
       if (!checked) encodeValue(accumulator)
       checked = true
-      job.used(piece, true)
+      job.delivery.used(piece, true)
     }
     return accumulator
   })

@@ -1,24 +1,19 @@
 import { CollectorReplacedError, ConnectionClosedError, InputsIncompleteError } from '../errors.ts'
 import { encodeRangePayload } from '../protocol/chunk.ts'
-import type { PartCounters, PartRecord } from '../protocol/records.ts'
+import type { PartRecord } from '../protocol/records.ts'
 import type { JobMessage, ResultsMessage } from '../protocol/run.ts'
-import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { LaneStore } from '../store/lane-store.ts'
-import { refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import { Assembler } from './assembler.ts'
-import type { Arrival, Piece } from './assembler.ts'
+import type { Arrival } from './assembler.ts'
 import { Collector } from './collector.ts'
+import { Delivery } from './delivery.ts'
 import { nothingToFeed } from './feeder.ts'
-import { LostTasks } from './lost-tasks.ts'
 import type { Feeder } from './feeder.ts'
-import { cancelledElsewhere, collectorReplaced, inputsIncomplete, jobCancelled, tasksLost } from './job-errors.ts'
-import { isSound, judge } from './judge.ts'
-import type { Belief, Verdict } from './judge.ts'
+import { cancelledElsewhere, collectorReplaced, jobCancelled } from './job-errors.ts'
 import { Outbox } from './outbox.ts'
-import { driverLeaseMs } from './part.ts'
 import type { Part } from './part.ts'
+import { Reconciler } from './reconciler.ts'
 import { Releaser } from './releaser.ts'
-import { Signal } from './signal.ts'
 import { Submitter } from './submitter.ts'
 import { windowRoom } from './window.ts'
 
@@ -42,20 +37,12 @@ export interface JobPlan {
   readonly record?: PartRecord | undefined
 }
 
-/** A piece with what it takes to decode it. */
-export interface ReadPiece extends Piece {
-  readonly bytes: Buffer
-}
-
 /** Payloads of a detached job that are kept in case Redis loses them. */
 const mostDetachedBytes = 256 * 1024 * 1024
-/** A job that hears nothing for so long looks for itself. */
-const quietMs = 1500
 
 /**
- * One job that this driver submits and collects: brings together what feeds, submits, collects and releases, and compares
- * with Redis whenever something may have been missed. Redis may at any time have less than it had; then what is not
- * yet collected is submitted anew. It ends once: finished, failed, or cancelled.
+ * One job that this driver submits and collects: brings together what feeds, submits, collects, delivers, releases, and
+ * compares with Redis. It ends once: finished, failed, or cancelled.
  */
 export class DrivenJob {
   readonly id: string
@@ -68,21 +55,13 @@ export class DrivenJob {
   readonly collector: Collector
   readonly submitter: Submitter
   readonly releaser: Releaser
+  readonly reconciler: Reconciler
+  readonly delivery: Delivery
   readonly #host: JobHost
-  readonly #search: LostTasks
   #feeder: Feeder | undefined
-  #streams = false
-  #consumed = false
-  #handed: number
   #over = false
   #error: Error | undefined
-  readonly #news = new Signal()
   #submittedWaiters: { resolve: () => void; reject: (error: Error) => void }[] = []
-  /** Why Redis takes no writes, workers' commits among them, as the last look found it. */
-  refusal: string | undefined
-  #recovering = false
-  #mustRestart = false
-  #lastNewsAt = performance.now()
   readonly #endListeners: (() => void)[] = []
 
   constructor(host: JobHost, plan: JobPlan) {
@@ -95,13 +74,13 @@ export class DrivenJob {
     this.store = plan.store
     const cursor = record?.cursor ?? 0
     const releasedBefore = Math.max(0, (record?.released ?? 0) - cursor)
-    this.#handed = cursor + releasedBefore
     this.outbox = record === undefined ? new Outbox() : outboxOf(record)
     this.assembler = new Assembler(cursor)
     this.collector = new Collector(this, releasedBefore)
     this.submitter = new Submitter(this, record)
     this.releaser = new Releaser(this)
-    this.#search = new LostTasks(this)
+    this.reconciler = new Reconciler(this)
+    this.delivery = new Delivery(this, cursor + releasedBefore)
     host.adopt(this)
   }
 
@@ -134,9 +113,14 @@ export class DrivenJob {
     return this.#over
   }
 
+  /** What ended it, unless it went well. */
+  get error(): Error | undefined {
+    return this.#error
+  }
+
   /** Why Redis does not take what this driver, or the workers, have for it, in words. */
   get waitingFor(): string | undefined {
-    return this.submitter.waitingFor ?? this.refusal
+    return this.submitter.waitingFor ?? this.reconciler.refusal
   }
 
   /** Whether the driver's lease keeps it running. */
@@ -161,20 +145,14 @@ export class DrivenJob {
     try {
       const word = await this.store.parts.drop(this.part)
       if (word !== 'replaced') return word === 'dropped'
-      const verdict = judge(await this.store.parts.readCounters(this.id), this.#belief())
+      const verdict = this.reconciler.judge(await this.store.parts.readCounters(this.id))
       if (verdict instanceof CollectorReplacedError) throw verdict
-      if (verdict === 'attach') await this.#attachAgain()
+      if (verdict === 'attach') await this.reconciler.attachAgain()
       return false
     } catch (error) {
       if (error instanceof CollectorReplacedError) throw error
       return false
     }
-  }
-
-  async #attachAgain(): Promise<void> {
-    const { part } = this
-    const record = await this.store.parts.attach(this.id, part.collector, driverLeaseMs, part.hash)
-    if (record !== undefined) part.attaches = record.attaches
   }
 
   /** Ends for the consumer; what is in Redis stays as it is. */
@@ -186,7 +164,7 @@ export class DrivenJob {
   abort(error: unknown): void {
     if (this.#over) return
     this.fail(error)
-    this.#dropAndTell().catch(leaveToExpire)
+    this.dropAndTell().catch(leaveToExpire)
   }
 
   async cancel(error: Error = jobCancelled(this.id)): Promise<void> {
@@ -238,58 +216,19 @@ export class DrivenJob {
       if (error === undefined) resolve()
       else reject(error)
     }
-    this.#news.fire()
+    this.delivery.wake()
     for (const listener of this.#endListeners.splice(0)) listener()
   }
 
   #takeOut(): Promise<void> {
-    return this.#dropAndTell().catch(leaveToExpire)
+    return this.dropAndTell().catch(leaveToExpire)
   }
 
   /** Removes the part, and has what runs of it stopped. The call that creates it may be under way: then it comes first. */
-  async #dropAndTell(incarnation = this.part.incarnation): Promise<void> {
+  async dropAndTell(incarnation = this.part.incarnation): Promise<void> {
     const { job, collector, hash } = this.part
     await this.store.parts.drop({ job, incarnation, collector, hash })
     await this.store.publishControl({ type: 'cancel', job, incarnation, index: undefined })
-  }
-
-  // Consuming ---------------------------------------------------------------------------------------------------------
-
-  /** A consumer begins. `stream`: what it has used is released. */
-  consume(how: { readonly stream: boolean; readonly ordered: boolean }): void {
-    this.#consumed = true
-    this.#streams = how.stream
-    if (!how.ordered) this.assembler.unorder()
-  }
-
-  /**
-   * The next piece, or undefined when there are no more.
-   * @throws what ended the job; InputsIncompleteError when a former driver did not submit everything.
-   */
-  async next(): Promise<ReadPiece | undefined> {
-    for (;;) {
-      if (this.#over) {
-        if (this.#error !== undefined) throw this.#error
-        return undefined
-      }
-      const piece = this.assembler.shift()
-      if (piece !== undefined) {
-        const bytes = piece.run.bytes ?? (await this.#read(piece))
-        if (bytes !== undefined) return { ...piece, bytes }
-      } else if (this.#hasAll()) {
-        return undefined
-      } else {
-        await this.#news.wait()
-      }
-    }
-  }
-
-  /** The consumer has used the piece, and everything before it when it goes in order. */
-  used(piece: Piece, ordered: boolean): void {
-    this.#handed += piece.count
-    if (this.#streams)
-      this.releaser.add(piece.last ? piece.run : undefined, ordered ? piece.first + piece.count : undefined)
-    this.#feeder?.nudge()
   }
 
   submitted(): Promise<void> {
@@ -298,47 +237,6 @@ export class DrivenJob {
       if (this.#error !== undefined) reject(this.#error)
       else this.#submittedWaiters.push({ resolve, reject })
     })
-  }
-
-  get handed(): number {
-    return this.#handed
-  }
-
-  async #read(piece: Piece): Promise<Buffer | undefined> {
-    for (let attempt = 1; !this.#over; attempt++) {
-      const { incarnation } = this.part
-      try {
-        const bytes = await this.collector.bytesOf(piece)
-        if (bytes !== undefined) {
-          this.assembler.secure(piece)
-          this.outbox.collected(piece.first, piece.first + piece.count, this.assembler.secured)
-          return bytes
-        }
-        this.assembler.lose(piece)
-        if (this.part.incarnation === incarnation) this.lost()
-        return undefined
-      } catch {
-        await pause(attempt)
-      }
-    }
-    return undefined
-  }
-
-  #hasAll(): boolean {
-    if (!this.#inputsEnded) return false
-    const total = this.outbox.end
-    const { assembler, collector } = this
-    if (assembler.arrived + collector.released < total) return false
-    if (assembler.arrived < total) {
-      // The gaps are what a former driver released out of order.
-      assembler.skip(assembler.coverage.gaps(0, total))
-      collector.forgive()
-      return false
-    }
-    if (!this.inputsComplete()) {
-      throw inputsIncomplete(this.id, total)
-    }
-    return true
   }
 
   // What the parts ask and tell ------------------------------------------------------------------------------------------
@@ -355,7 +253,11 @@ export class DrivenJob {
     const { bytes } = this.outbox
     if (this.part.fields.detached) return Infinity
     const { meanResultBytes } = this.collector
-    return windowRoom({ tasks: this.outbox.end - this.#handed, inputBytes: bytes, resultBytes: meanResultBytes })
+    return windowRoom({
+      tasks: this.outbox.end - this.delivery.handed,
+      inputBytes: bytes,
+      resultBytes: meanResultBytes,
+    })
   }
 
   paceNs(): number {
@@ -366,13 +268,29 @@ export class DrivenJob {
     this.submitter.send()
   }
 
+  nudge(): void {
+    this.#feeder?.nudge()
+  }
+
+  lost(): void {
+    this.reconciler.lost()
+  }
+
+  recover(): void {
+    this.reconciler.recover()
+  }
+
+  reconcile(): void {
+    this.reconciler.reconcile()
+  }
+
   /** What a former driver did not submit will never come. */
   inputsComplete(): boolean {
     const abandoned = this.#feeder === nothingToFeed && this.record?.complete === false
-    return this.#inputsEnded && !abandoned
+    return this.inputsEnded && !abandoned
   }
 
-  get #inputsEnded(): boolean {
+  get inputsEnded(): boolean {
     return this.#feeder?.ended ?? false
   }
 
@@ -381,24 +299,23 @@ export class DrivenJob {
     if (this.submitter.completed) {
       for (const { resolve } of this.#submittedWaiters.splice(0)) resolve()
       // The inputs may have ended when all results were in: then nothing else tells the consumer.
-      this.#news.fire()
+      this.delivery.wake()
     }
     this.#feeder?.nudge()
   }
 
   keepsResults(): boolean {
-    return this.#consumed || !this.part.fields.detached
+    return this.delivery.begun || !this.part.fields.detached
   }
 
   arrived(run: Arrival): void {
     if (run.bytes !== undefined) this.outbox.collected(run.first, run.first + run.count, this.assembler.secured)
-    this.#news.fire()
+    this.delivery.wake()
   }
 
   onMessage(message: ResultsMessage | JobMessage): void {
     if (message.incarnation !== this.part.incarnation) return
-    this.#lastNewsAt = performance.now()
-    this.#search.calm()
+    this.reconciler.heard()
     if (message.type === 'results') this.collector.onResults(message)
     else if (message.type === 'replaced') this.replaced()
     else this.fail(cancelledElsewhere(this.id))
@@ -406,149 +323,6 @@ export class DrivenJob {
 
   replaced(): void {
     this.fail(collectorReplaced(this.id))
-  }
-
-  // Comparing with Redis ------------------------------------------------------------------------------------------------
-
-  /** Looks for itself, unless it heard something a moment ago. */
-  poll(): void {
-    const quietForMs = performance.now() - this.#lastNewsAt
-    if (quietForMs > quietMs) this.reconcile()
-    if (quietForMs > this.#search.afterMs) this.#searchAgain()
-  }
-
-  /** Compares what Redis has with what it must have, and acts on the difference. */
-  reconcile(): void {
-    this.#reconcile().then(
-      () => {
-        this.refusal = undefined
-      },
-      (error: unknown) => {
-        // The next poll, or the reconnect when the connection is down again, looks again.
-        this.refusal = refusesWrites(error) ? refusalInWords(error) : undefined
-      },
-    )
-  }
-
-  /** Results, or tasks, that must be in Redis are not. */
-  lost(): void {
-    // Begun anew, it would lose with them what is still there and was submitted by somebody else.
-    if (!this.#hasInputs()) {
-      this.#search.doubted = true
-      this.#searchAgain()
-      return
-    }
-    this.#mustRestart = true
-    this.submitter.halt()
-  }
-
-  /** Whether everything that is not collected can be submitted anew. */
-  #hasInputs(): boolean {
-    const { outbox, assembler, part } = this
-    const sharedIsLost = part.fields.shared && part.shared === undefined
-    return assembler.coverage.gaps(0, sharedIsLost ? outbox.end : outbox.keptFrom).length === 0
-  }
-
-  #searchAgain(): void {
-    const { incarnation } = this.part
-    if (!this.submitter.created || !this.#isSteady(incarnation)) return
-    this.#search.run(this.part).then(
-      missing => {
-        if (missing.length === 0 || !this.#isSteady(incarnation)) return
-        if (this.#hasInputs()) this.lost()
-        else this.fail(tasksLost(this.id, missing))
-      },
-      () => {
-        // The connection is down again: the next poll looks again.
-      },
-    )
-  }
-
-  recover(): void {
-    if (this.#recovering || this.#over) return
-    this.#recovering = true
-    this.#recover().then(
-      () => {
-        this.#recovering = false
-      },
-      (error: unknown) => {
-        this.fail(error)
-      },
-    )
-  }
-
-  async #reconcile(): Promise<void> {
-    const belief = this.#belief()
-    if (!belief.created || !this.#isSteady(belief.incarnation)) return
-    const stand = await this.store.parts.readCounters(this.id)
-    if (!this.#isSteady(belief.incarnation)) return
-    if (stand === undefined || !isSound(stand, belief)) {
-      this.submitter.halt()
-      return
-    }
-    if (stand.pace > 0) this.collector.paceNs ||= stand.pace
-    this.collector.expect(stand.settled)
-    await this.store.parts.enlist(this.id, this.part.hash, this.leased ? driverLeaseMs : 0)
-  }
-
-  /** Whether the job goes on in this incarnation, and nothing is being repaired. */
-  #isSteady(incarnation: string): boolean {
-    return !this.#over && !this.#recovering && this.part.incarnation === incarnation
-  }
-
-  #belief(): Belief {
-    const { job, incarnation, collector, attaches } = this.part
-    const { created, acknowledged, completed } = this.submitter
-    return { job, incarnation, collector, attaches, created, acknowledged, completed, mustRestart: this.#mustRestart }
-  }
-
-  /** Nothing is under way. Finds out how the part stands, repairs it, and lets the submitter go on. */
-  async #recover(): Promise<void> {
-    for (let attempt = 1; !this.over; attempt++) {
-      try {
-        const stand = await this.store.parts.readCounters(this.id)
-        if (await this.#act(judge(stand, this.#belief()), stand)) return
-      } catch {
-        await pause(attempt)
-      }
-    }
-  }
-
-  /** Does what the verdict says. True when the submitter goes on, or the job has ended. */
-  async #act(verdict: Verdict, stand: PartCounters | undefined): Promise<boolean> {
-    if (verdict instanceof Error) {
-      this.fail(verdict)
-      return true
-    }
-    if (verdict === 'attach') {
-      await this.#attachAgain()
-      return false
-    }
-    if (verdict === 'restart') {
-      await this.#dropAndTell(stand?.incarnation)
-      return false
-    }
-    if (verdict === 'resume' && stand !== undefined) {
-      this.submitter.resume({ ...stand, created: true })
-      this.collector.expect(stand.settled)
-      return true
-    }
-    if (verdict === 'anew') this.#startAnew()
-    this.submitter.resume({ submitted: 0, complete: false, created: false })
-    return true
-  }
-
-  /** Redis has lost the part: a new incarnation of it begins with all that is not collected. */
-  #startAnew(): void {
-    this.#mustRestart = false
-    this.part.renew()
-    this.assembler.forgetUnread()
-    this.collector.reset()
-    this.releaser.restate()
-    this.#search.calm()
-    const sharedIsLost = this.part.fields.shared && this.part.shared === undefined
-    const lost = this.assembler.coverage.gaps(0, sharedIsLost ? this.outbox.end : this.outbox.keptFrom)
-    if (lost.length > 0) this.fail(tasksLost(this.id, lost))
   }
 }
 
@@ -571,8 +345,4 @@ class MillraceUnknownError extends Error {
 /** Redis can't be told: the job's lease lapses, and what is left of it expires. */
 function leaveToExpire(): void {
   return undefined
-}
-
-function pause(attempt: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(attempt, { firstMs: 20, mostMs: 1000 })))
 }

@@ -1,5 +1,6 @@
 import { errorOf, refuseReduced, valuesOf } from './consume.ts'
-import type { DrivenJob, ReadPiece } from './driven-job.ts'
+import type { ReadPiece } from './delivery.ts'
+import type { DrivenJob } from './driven-job.ts'
 import type { SubmittedAt } from './errors-from-wire.ts'
 
 /**
@@ -61,8 +62,8 @@ abstract class Iteration<T> implements AsyncIterator<T> {
       if (this.#done) return { done: true, value: undefined }
       try {
         const job = (this.#job ??= await this.#begin())
-        if (this.#piece !== undefined) job.used(this.#piece, this.#ordered)
-        this.#piece = await job.next()
+        if (this.#piece !== undefined) job.delivery.used(this.#piece, this.#ordered)
+        this.#piece = await job.delivery.next()
         if (this.#piece === undefined) {
           this.#done = true
           await job.finish()
@@ -84,7 +85,7 @@ abstract class Iteration<T> implements AsyncIterator<T> {
   async #begin(): Promise<DrivenJob> {
     const job = await this.#opened
     refuseReduced(job)
-    job.consume({ stream: true, ordered: this.#ordered })
+    job.delivery.begin({ stream: true, ordered: this.#ordered })
     return job
   }
 

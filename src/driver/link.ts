@@ -190,7 +190,7 @@ export class Link implements JobHost {
 
   /** Waits for no answer: a server that is away must not keep the others from being looked at. */
   #look(): Promise<void> {
-    for (const job of this.#jobs.values()) job.poll()
+    for (const job of this.#jobs.values()) job.reconciler.poll()
     for (const client of [...this.lanes.clients, this.#subscriber]) {
       if (isReady(client)) client.ping().catch(this.#onError)
     }

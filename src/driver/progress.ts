@@ -26,7 +26,7 @@ export async function readProgress({
     delayed: stand.delayed,
     done: stand.settled - stand.failed,
     failed: stand.failed,
-    collected: job.handed,
+    collected: job.delivery.handed,
     waitingFor:
       job.waitingFor ??
       (await link.ask(async () => ((await isRunning(job, running)) ? undefined : reason(job, stand)))),
@@ -44,7 +44,7 @@ function ofTheDriver(job: DrivenJob): Progress {
     total: totalOf(job),
     submitted: job.submitter.acknowledged,
     done: arrived,
-    collected: job.handed,
+    collected: job.delivery.handed,
     waitingFor,
   }
 }
