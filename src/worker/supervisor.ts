@@ -5,7 +5,6 @@ import { decodeControl } from '../protocol/control.ts'
 import { controlChannel } from '../protocol/keys.ts'
 import { homeLane } from '../protocol/placement.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
-import { Loop } from '../runtime/loop.ts'
 import type { Client } from '../store/client.ts'
 import type { Lanes } from '../store/lanes.ts'
 import { monotonicMs } from './board.ts'
@@ -13,9 +12,11 @@ import type { Window } from './board.ts'
 import { Crew } from './crew.ts'
 import { handBackTail } from './hand-back.ts'
 import { newWorkerId } from './membership.ts'
+import { MemoryGuard } from './memory-guard.ts'
 import type { FromThread } from './messages.ts'
 import type { ResolvedWorkerOptions } from './options.ts'
 import { Presence } from './presence.ts'
+import { Presences } from './presences.ts'
 import { SharedValues } from './shared-values.ts'
 import type { ThreadHandle, ThreadModule, ThreadStart, Verdict } from './thread-handle.ts'
 import { Undertaker } from './undertaker.ts'
@@ -37,12 +38,7 @@ export interface SupervisorOptions extends ResolvedWorkerOptions {
 const endWithinMs = 1000
 /** How long the end of a drain may wait for Redis. */
 const farewellMs = 3000
-const memoryEveryMs = 100
-/** A process that is over its memory limit by this factor is growing too fast for its tasks to be waited for. */
-const memoryBeyond = 1.1
 const pingEveryMs = 10_000
-/** How often the lanes' lists are compared, where they may differ. */
-const agreeEveryMs = 5000
 /** How many more threads look where one has found work on a lane that is not its own. */
 const followers = 2
 
@@ -53,8 +49,7 @@ const followers = 2
 export class Supervisor {
   readonly #options: SupervisorOptions
   readonly #crew: Crew
-  readonly #presences = new Map<number, Presence>()
-  readonly #agreement: Loop
+  readonly #presences: Presences
   readonly #undertaker: Undertaker
   readonly #watchdog: Watchdog
   readonly #shared: SharedValues
@@ -66,7 +61,7 @@ export class Supervisor {
   #module: ThreadModule = { tasks: [], reducers: [] }
   #draining: Promise<void> | undefined
   #hasStuckThread = false
-  #memoryTimer: NodeJS.Timeout | undefined
+  readonly #memoryGuard: MemoryGuard | undefined
   #pingTimer: NodeJS.Timeout | undefined
 
   constructor(options: SupervisorOptions) {
@@ -90,12 +85,15 @@ export class Supervisor {
       },
       log,
     })
-    this.#agreement = new Loop(() => this.#agree(), {
-      intervalMs: agreeEveryMs,
-      onError: error => {
-        log.warn(`the lists of lanes could not be compared, which is tried again: ${(error as Error).message}`)
+    this.#presences = new Presences({
+      lanes,
+      open: lane => this.#open(lane),
+      onGrown: numbers => {
+        this.#crew.post({ type: 'lanes', lanes: numbers })
       },
+      log,
     })
+    this.#memoryGuard = options.rssMb === undefined ? undefined : this.#guardMemory(options.rssMb)
     this.#undertaker = new Undertaker({
       lanes,
       hash,
@@ -133,21 +131,20 @@ export class Supervisor {
   }
 
   async start(): Promise<void> {
-    const { lanes, subscriber, namespace, queue, rssMb } = this.#options
+    const { subscriber, namespace, queue } = this.#options
     this.#module = await this.#crew.start()
     for (const { name, options } of this.#module.tasks) this.#limits.set(name, options)
     subscriber.on('messageBuffer', (_channel: Buffer, bytes: Buffer) => {
       this.#hear(bytes)
     })
     await subscriber.subscribe(controlChannel(namespace, queue))
-    await Promise.all(lanes.numbers.map(lane => this.#on(lane).start()))
+    await this.#presences.start()
     this.#watchdog.start()
-    if (lanes.mayGrow) this.#agreement.start()
     // A subscription waits without a command under way: only a question shows that the connection is half-open.
     this.#pingTimer = setInterval(() => {
       subscriber.ping().catch(() => undefined)
     }, pingEveryMs)
-    if (rssMb !== undefined) this.#watchMemory(rssMb)
+    this.#memoryGuard?.start()
   }
 
   /** Ends what was started when the start failed. */
@@ -179,9 +176,7 @@ export class Supervisor {
     // One that can't be ended is dealt with all the same: what it may still hand in will be refused.
     for (const thread of this.#crew.threads) this.#track(this.#undertaker.bury(thread, undefined))
     await within(this.#settleWork(), farewellMs)
-    await this.#quiet(async () => {
-      await Promise.all([...this.#presences.values()].map(presence => presence.leave()))
-    })
+    await this.#quiet(() => this.#presences.leave())
     if (!gone || this.#hasStuckThread) {
       throw new WorkerEndedError(
         "A thread of the worker runs native code that can't be stopped, so its process must end. What it held was handed back. End it by process.kill(process.pid, 'SIGKILL'), since process.exit() would wait for that thread, and start the worker again.",
@@ -192,10 +187,8 @@ export class Supervisor {
   /** Stops everything that runs in the background, then the connections. */
   async #quiet(farewell: () => Promise<void> = () => Promise.resolve()): Promise<void> {
     const { lanes, subscriber } = this.#options
-    clearInterval(this.#memoryTimer)
     clearInterval(this.#pingTimer)
-    const services = [this.#watchdog, this.#agreement, ...this.#presences.values()]
-    await within(Promise.all(services.map(service => service.stop())), farewellMs)
+    await within(Promise.all([this.#watchdog.stop(), this.#memoryGuard?.stop(), this.#presences.stop()]), farewellMs)
     await within(farewell(), farewellMs)
     lanes.disconnect()
     subscriber.disconnect()
@@ -271,38 +264,27 @@ export class Supervisor {
 
   // Lanes ---------------------------------------------------------------------------------------------------------------
 
-  /** What is done on one lane. */
   #on(lane: number): Presence {
-    let presence = this.#presences.get(lane)
-    if (presence === undefined) {
-      const { lanes, hash, leaseMs, maxDeaths, threads, log } = this.#options
-      presence = new Presence({
-        store: lanes.of(lane),
-        id: this.#firstId,
-        hash,
-        leaseMs,
-        maxDeaths,
-        threads,
-        info: id => this.#describe(id),
-        stats: () => this.#stats(),
-        onRegistered: (worker, on) => {
-          this.#crew.post({ type: 'registered', worker, lane: on })
-        },
-        isInUse: claim =>
-          this.#crew.threads.some(thread => thread.claims.has(claim)) || this.#undertaker.isDying(claim),
-        log,
-      })
-      this.#presences.set(lane, presence)
-    }
-    return presence
+    return this.#presences.on(lane)
   }
 
-  /** Learns of lanes that others know of, and takes part there. */
-  async #agree(): Promise<void> {
-    const { lanes } = this.#options
-    if (!(await lanes.agree())) return
-    for (const lane of lanes.numbers.filter(number => !this.#presences.has(number))) this.#track(this.#on(lane).start())
-    this.#crew.post({ type: 'lanes', lanes: lanes.numbers })
+  #open(lane: number): Presence {
+    const { lanes, hash, leaseMs, maxDeaths, threads, log } = this.#options
+    return new Presence({
+      store: lanes.of(lane),
+      id: this.#firstId,
+      hash,
+      leaseMs,
+      maxDeaths,
+      threads,
+      info: id => this.#describe(id),
+      stats: () => this.#stats(),
+      onRegistered: (worker, on) => {
+        this.#crew.post({ type: 'registered', worker, lane: on })
+      },
+      isInUse: claim => this.#crew.threads.some(thread => thread.claims.has(claim)) || this.#undertaker.isDying(claim),
+      log,
+    })
   }
 
   /** All threads hear of it, those that have room; so many that wait on another lane are sent there. */
@@ -340,24 +322,25 @@ export class Supervisor {
 
   // ---------------------------------------------------------------------------------------------------------------------
 
-  #watchMemory(rssMb: number): void {
-    this.#memoryTimer = setInterval(() => {
-      const megabytes = Math.round(process.memoryUsage.rss() / 1024 / 1024)
-      if (megabytes <= rssMb) return
+  #guardMemory(rssMb: number): MemoryGuard {
+    return new MemoryGuard(rssMb, {
       // Like the death of the process, only that it is known which tasks were running.
-      if (megabytes > rssMb * memoryBeyond) this.#cutShort({ kind: 'memory', megabytes, rssMb })
-      if (this.#draining !== undefined) return
-      this.#options.log.warn(
-        `the process has ${megabytes} MB of memory, more than its limit of ${rssMb} MB: it drains and ends`,
-      )
-      this.#draining = this.#drain(this.#options.drainMs).then(() => {
-        const error = new WorkerEndedError(
-          `The worker's process had ${megabytes} MB of memory, more than its rssMb of ${rssMb}, so it handed back its work and ended. Start it again, with more rssMb or tasks that hold less.`,
+      onFarOver: megabytes => {
+        this.#cutShort({ kind: 'memory', megabytes, rssMb })
+      },
+      onOver: megabytes => {
+        if (this.#draining !== undefined) return
+        this.#options.log.warn(
+          `the process has ${megabytes} MB of memory, more than its limit of ${rssMb} MB: it drains and ends`,
         )
-        this.#closed.reject(error)
-      }, this.#closed.reject)
-    }, memoryEveryMs)
-    this.#memoryTimer.unref()
+        this.#draining = this.#drain(this.#options.drainMs).then(() => {
+          const error = new WorkerEndedError(
+            `The worker's process had ${megabytes} MB of memory, more than its rssMb of ${rssMb}, so it handed back its work and ended. Start it again, with more rssMb or tasks that hold less.`,
+          )
+          this.#closed.reject(error)
+        }, this.#closed.reject)
+      },
+    })
   }
 
   /** Threads that still run are not waited for. */
