@@ -7,6 +7,7 @@ import type { AnsweredMessage } from '../protocol/run.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { Loop } from '../runtime/loop.ts'
 import { isReady, openClient } from '../store/client.ts'
+import { within } from '../runtime/within.ts'
 import type { Client } from '../store/client.ts'
 import type { LaneStore } from '../store/lane-store.ts'
 import { Lanes } from '../store/lanes.ts'
@@ -240,10 +241,4 @@ export class Link implements JobHost {
     this.#dropped.push(...dropped.filter((_, index) => outcomes[index]?.status === 'rejected').slice(0, mostDropped))
     if (this.#dropped.length > 0 && !this.#stopped) this.#dropIn(dropAgainMs)
   }
-}
-
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  await Promise.race([work, new Promise(resolve => (timer = setTimeout(resolve, ms)))])
-  clearTimeout(timer)
 }

@@ -5,6 +5,7 @@ import { decodeControl } from '../protocol/control.ts'
 import { controlChannel } from '../protocol/keys.ts'
 import { homeLane } from '../protocol/placement.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
+import { within } from '../runtime/within.ts'
 import type { Client } from '../store/client.ts'
 import type { Lanes } from '../store/lanes.ts'
 import { monotonicMs } from './board.ts'
@@ -169,13 +170,13 @@ export class Supervisor {
     const { threads } = this.#crew
     // A thread that computes does not read messages: it sees its limits lowered, and stops after its task.
     for (const { board } of threads) for (const slot of [0, 1] as const) board.lower(slot)
-    await within(Promise.all(threads.map(thread => thread.exited)), withinMs)
+    await within(withinMs, Promise.all(threads.map(thread => thread.exited)))
     if (this.#crew.threads.length > 0)
       log.warn(`${this.#crew.threads.length} thread(s) did not finish in time: what they run goes back`)
     const gone = await this.#crew.end(endWithinMs)
     // One that can't be ended is dealt with all the same: what it may still hand in will be refused.
     for (const thread of this.#crew.threads) this.#track(this.#undertaker.bury(thread, undefined))
-    await within(this.#settleWork(), farewellMs)
+    await within(farewellMs, this.#settleWork())
     await this.#quiet(() => this.#presences.leave())
     if (!gone || this.#hasStuckThread) {
       throw new WorkerEndedError(
@@ -188,8 +189,8 @@ export class Supervisor {
   async #quiet(farewell: () => Promise<void> = () => Promise.resolve()): Promise<void> {
     const { lanes, subscriber } = this.#options
     clearInterval(this.#pingTimer)
-    await within(Promise.all([this.#watchdog.stop(), this.#memoryGuard?.stop(), this.#presences.stop()]), farewellMs)
-    await within(farewell(), farewellMs)
+    await within(farewellMs, Promise.all([this.#watchdog.stop(), this.#memoryGuard?.stop(), this.#presences.stop()]))
+    await within(farewellMs, farewell())
     lanes.disconnect()
     subscriber.disconnect()
   }
@@ -388,16 +389,6 @@ export class Supervisor {
   async #settleWork(): Promise<void> {
     while (this.#work.size > 0) await Promise.allSettled(this.#work)
   }
-}
-
-/** Resolves when the work is done, or after `ms`. Its rejection counts as done. */
-async function within(work: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, ms)
-  })
-  await Promise.race([work.catch(() => undefined), late])
-  clearTimeout(timer)
 }
 
 function withResolvers() {
