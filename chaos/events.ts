@@ -1,10 +1,12 @@
+import type { SubmitMessage } from '../src/store/trace.ts'
+
 /**
  * What the processes of a run write down, each into files of its own, outside Redis. One event is one line of JSON. `at` is
  * the machine's clock in ms; `by` is the process, or `<pid>/<thread>` for a thread of a worker.
  */
 export type Event = { readonly at: number; readonly by: string } & Happening
 
-export type Happening = TaskHappening | CommitHappening | DriverHappening | FaultHappening
+export type Happening = TaskHappening | SubmitHappening | CommitHappening | DriverHappening | FaultHappening
 
 /** Chunks, runs: consecutive tasks of a job. */
 export interface Span {
@@ -22,6 +24,20 @@ export type TaskHappening =
       readonly attempt: number
       readonly value: number
     }
+
+/** One call of `submit`, for the tasks `[from, to)` of a job's part. */
+export type SubmitHappening =
+  | {
+      readonly type: 'submit'
+      /** With `by` it names the call. */
+      readonly call: number
+      readonly state: 'invoked'
+      readonly job: string
+      readonly incarnation: string
+      readonly from: number
+      readonly to: number
+    }
+  | { readonly type: 'submit'; readonly call: number; readonly state: Exclude<SubmitMessage['state'], 'invoked'> }
 
 export type CommitHappening =
   | { readonly type: 'claimed'; readonly claim: string; readonly chunks: readonly Span[] }

@@ -115,6 +115,7 @@ export function reportText({
       'jobs',
       `${counts.jobs}, of ${counts.tasks} tasks; ${counts.results} results and ${counts.failures} failures were seen`,
     ),
+    line('submits', pairs(counts.submits)),
     line('commits', pairs(counts.commits)),
     line(
       'late commits',

@@ -3,6 +3,7 @@ import { checkClaims, checkDoubleCommits, checkLateCommits, checkRefused } from 
 import { checkDelivery } from './delivery.ts'
 import { checkBurns, checkCharges, quantile, recoveryTimes } from './recovery.ts'
 import type { LateCommits } from './commits.ts'
+import { checkOrigins, checkSubmits } from './submits.ts'
 import { tellStory } from './story.ts'
 import type { Violation } from './violation.ts'
 
@@ -13,6 +14,7 @@ export interface Verdict {
     readonly tasks: number
     readonly results: number
     readonly failures: number
+    readonly submits: Readonly<Record<string, number>>
     readonly commits: Readonly<Record<string, number>>
     /** Jobs that ended with a typed error that says what was lost with their driver. */
     readonly reported: Readonly<Record<string, number>>
@@ -33,6 +35,8 @@ export function check(events: readonly Event[]): Verdict {
   const late = checkLateCommits(story)
   const violations = [
     ...checkDelivery(story),
+    ...checkSubmits(story),
+    ...checkOrigins(story),
     ...checkDoubleCommits(story),
     ...checkClaims(story),
     ...checkRefused(story),
@@ -51,6 +55,7 @@ export function check(events: readonly Event[]): Verdict {
       tasks: [...story.jobs.values()].reduce((sum, { starts }) => sum + starts.size, 0),
       results: events.filter(({ type }) => type === 'result').length,
       failures: events.filter(({ type }) => type === 'failed').length,
+      submits: tally(story.submits.map(({ state }) => state)),
       commits: tally(story.commits.map(({ state }) => state)),
       reported: tally(reported),
     },

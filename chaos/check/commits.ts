@@ -1,4 +1,5 @@
-import type { Commit, Loss, Of, Story } from './story.ts'
+import { historyOf } from './history-of.ts'
+import type { Commit, Of, Story } from './story.ts'
 import { pidOf } from './story.ts'
 import type { Violation } from './violation.ts'
 
@@ -42,14 +43,6 @@ function checkIncarnations({ commits, losses, jobs }: Pick<Story, 'commits' | 'l
       { rule: 'double commit', what: `job ${job.job} began anew although Redis had lost nothing`, events: [job.begun] },
     ]
   })
-}
-
-/** Which of Redis's histories the call certainly ran in. */
-function historyOf({ invokedAt, answeredAt }: Commit, losses: readonly Loss[]): number | undefined {
-  if (answeredAt === undefined) return undefined
-  const before = losses.filter(({ beginsAt }) => beginsAt < invokedAt).length
-  const after = losses.filter(({ endsAt }) => endsAt > answeredAt).length
-  return before + after === losses.length ? before : undefined
 }
 
 /** What the workers that were frozen tried to commit when they were back. */

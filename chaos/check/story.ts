@@ -3,6 +3,7 @@ import type { Event, JobSpec, Span } from '../events.ts'
 /** The events of a run, sorted by what they are about. */
 export interface Story {
   readonly jobs: ReadonlyMap<string, JobStory>
+  readonly submits: readonly Submit[]
   readonly commits: readonly Commit[]
   readonly claims: readonly Of<'claimed'>[]
   /** The times at which Redis went back to an earlier state. */
@@ -34,6 +35,21 @@ export interface Life {
   readonly ended: Of<'ended'> | undefined
 }
 
+/** One call, for the tasks `[from, to)`. `answeredAt` is undefined when its caller died before the answer. */
+export interface Submit {
+  readonly by: string
+  readonly job: string
+  readonly incarnation: string
+  readonly from: number
+  readonly to: number
+  readonly invokedAt: number
+  readonly answeredAt: number | undefined
+  readonly state: Answer<'submit'>
+}
+
+/** How a call may end. */
+type Answer<T extends 'submit' | 'commit'> = Exclude<Of<T>['state'], 'invoked'>
+
 /** One call. `answeredAt` is undefined when its caller died before the answer. */
 export interface Commit {
   readonly by: string
@@ -42,7 +58,7 @@ export interface Commit {
   readonly spans: readonly Span[]
   readonly invokedAt: number
   readonly answeredAt: number | undefined
-  readonly state: 'committed' | 'discarded' | 'fenced' | 'refused' | 'unknown'
+  readonly state: Answer<'commit'>
 }
 
 export interface Loss {
@@ -62,7 +78,8 @@ export function tellStory(events: readonly Event[]): Story {
   const of = <T extends Event['type']>(type: T) => events.filter((event): event is Of<T> => event.type === type)
   return {
     jobs: jobsOf(events, of('begun')),
-    commits: commitsOf(of('commit')),
+    submits: callsOf(of('submit')),
+    commits: callsOf(of('commit')),
     claims: of('claimed'),
     losses: lossesOf(of('history')),
     kills: of('killed'),
@@ -114,6 +131,7 @@ function jobsOf(events: readonly Event[], begun: readonly Of<'begun'>[]): Map<st
       case 'failed':
         ;(lifeOf(event.job, event.by).outcomes as (Of<'result'> | Of<'failed'>)[]).push(event)
         break
+      case 'submit':
       case 'claimed':
       case 'commit':
       case 'fault':
@@ -139,21 +157,34 @@ function jobsOf(events: readonly Event[], begun: readonly Of<'begun'>[]): Map<st
   )
 }
 
-function commitsOf(events: readonly Of<'commit'>[]): Commit[] {
-  const calls = new Map<string, Writable<Commit>>()
+interface CallEvent {
+  readonly at: number
+  readonly by: string
+  readonly call: number
+  readonly state: string
+}
+
+/** Brings together how each call was made and how it was answered. */
+function callsOf<E extends CallEvent>(events: readonly E[]) {
+  type Invoked = Extract<E, { readonly state: 'invoked' }>
+  type Answer = Exclude<E['state'], 'invoked'> | 'unknown'
+  const calls = new Map<string, { invoked: Invoked; state: Answer; answeredAt: number | undefined }>()
   for (const event of events) {
     const key = `${event.by} ${event.call}`
-    if (event.state === 'invoked') {
-      const { by, claim, incarnation, spans, at } = event
-      calls.set(key, { by, claim, incarnation, spans, invokedAt: at, answeredAt: undefined, state: 'unknown' })
-      continue
-    }
     const call = calls.get(key)
-    if (call === undefined) continue
-    call.state = event.state
-    call.answeredAt = event.at
+    if (event.state === 'invoked')
+      calls.set(key, { invoked: event as Invoked, state: 'unknown', answeredAt: undefined })
+    else if (call !== undefined) {
+      call.state = event.state as Answer
+      call.answeredAt = event.at
+    }
   }
-  return [...calls.values()]
+  return [...calls.values()].map(({ invoked, state, answeredAt }) => ({
+    ...invoked,
+    invokedAt: invoked.at,
+    answeredAt,
+    state,
+  }))
 }
 
 function lossesOf(events: readonly Of<'history'>[]): Loss[] {

@@ -16,6 +16,10 @@ export type Rule =
   | 'wrong value'
   /** A result of a task that never ran, or that left no effect. */
   | 'never attempted'
+  /** Redis accepted a task twice in one history. */
+  | 'submitted twice'
+  /** A thread was given a task that no driver had submitted. */
+  | 'never submitted'
   /** A task was committed twice in one history of Redis. */
   | 'double commit'
   /** Two threads were given the same claim: its name is no fence. */

@@ -1,9 +1,11 @@
+import { subscribe } from 'node:diagnostics_channel'
 import { connect } from 'millrace'
 import type { Job } from 'millrace'
 import type { JobSpec, Poison, Workload } from '../events.ts'
 import { History } from '../history.ts'
 import { seededRandom, wholeBetween } from '../random.ts'
 import type { Random } from '../random.ts'
+import { recordSubmits } from './record-submits.ts'
 import { readSettings } from './settings.ts'
 import type { DriverSettings } from './settings.ts'
 import { runJob, takeOver } from './workloads.ts'
@@ -16,6 +18,7 @@ import { runJob, takeOver } from './workloads.ts'
 const settings = readSettings() as DriverSettings
 const { redis, namespace, tasks, seed, name, workloads, left } = settings
 const history = new History(settings.history, `${process.pid}`)
+recordSubmits(history, subscribe)
 const watched = new Map<string, Pick<Job<unknown>, 'id' | 'progress'>>()
 let stopping = false
 

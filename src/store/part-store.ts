@@ -10,6 +10,7 @@ import { scanResults } from '../protocol/scripts/scan-results.ts'
 import { submit } from '../protocol/scripts/submit.ts'
 import { LaneAccess } from './lane-access.ts'
 import type { PartName } from './lane-access.ts'
+import { traceSubmit } from './trace.ts'
 
 /** What drivers do with the part of a job: submit, collect, release, drop. */
 export class PartStore extends LaneAccess {
@@ -31,22 +32,25 @@ export class PartStore extends LaneAccess {
   ) {
     const fields = batch.create === undefined ? [] : partFieldArguments(batch.create)
     const shared = batch.create === undefined || batch.shared === undefined ? [] : [batch.shared]
-    return this.run(submit, {
-      keys: { ...partKeys(this.lane, part.job), ...codeKeys(this.lane, part.hash), ...this.keys },
-      args: {
-        job: part.job,
-        incarnation: part.incarnation,
-        collector: part.collector,
-        from: batch.from,
-        to: batch.to,
-        skipped: batch.skipped,
-        complete: batch.complete ? 1 : 0,
-        driverLeaseMs: batch.driverLeaseMs,
-        fieldCount: fields.length,
-        sharedCount: shared.length,
-      },
-      moreArgs: [...fields, ...shared, ...batch.elements],
-    })
+    const { job, incarnation } = part
+    return traceSubmit({ job, incarnation, from: batch.from, to: batch.to }, () =>
+      this.run(submit, {
+        keys: { ...partKeys(this.lane, part.job), ...codeKeys(this.lane, part.hash), ...this.keys },
+        args: {
+          job,
+          incarnation,
+          collector: part.collector,
+          from: batch.from,
+          to: batch.to,
+          skipped: batch.skipped,
+          complete: batch.complete ? 1 : 0,
+          driverLeaseMs: batch.driverLeaseMs,
+          fieldCount: fields.length,
+          sharedCount: shared.length,
+        },
+        moreArgs: [...fields, ...shared, ...batch.elements],
+      }),
+    )
   }
 
   /** The part's record before the call's own changes are seen by others; undefined when Redis knows no such job. */

@@ -3,11 +3,31 @@ import type { Run } from '../protocol/run.ts'
 import { refusesWrites } from './reply-error.ts'
 
 /**
- * What happens between a thread and Redis, told to whoever listens by `node:diagnostics_channel`: the fault tests write
- * histories from it. Nothing is made or sent while nobody listens. The channels belong to the thread that publishes.
+ * What happens between a driver or a thread and Redis, told to whoever listens by `node:diagnostics_channel`: the fault
+ * tests write histories from it. Nothing is made or sent while nobody listens. The channels belong to the thread that publishes.
  */
+const submits = channel('millrace:submit')
 const commits = channel('millrace:commit')
 const claims = channel('millrace:claim')
+
+/** How a call ended without a reply. 'refused': Redis takes no writes now. 'unknown': the connection broke, or Redis failed. */
+type NoReply = 'refused' | 'unknown'
+
+/** One call of `submit`, for the tasks `[from, to)`; the same object in all of its messages. */
+export interface TracedSubmit {
+  readonly job: string
+  readonly incarnation: string
+  readonly from: number
+  readonly to: number
+}
+
+type SubmitWord = 'submitted' | 'conflict' | 'replaced' | 'parked' | 'ended' | 'gone' | 'out of step'
+
+/** A message on `millrace:submit`. */
+export interface SubmitMessage {
+  readonly submit: TracedSubmit
+  readonly state: 'invoked' | SubmitWord | NoReply
+}
 
 /** One call of `settle`; the same object in all of its messages. */
 export interface TracedCommit {
@@ -17,10 +37,12 @@ export interface TracedCommit {
   readonly runs: readonly Pick<Run, 'first' | 'count' | 'kind'>[]
 }
 
-/** A message on `millrace:commit`. 'refused': Redis takes no writes now. 'unknown': the connection broke, or Redis failed. */
+type CommitWord = 'committed' | 'discarded' | 'fenced'
+
+/** A message on `millrace:commit`. */
 export interface CommitMessage {
   readonly commit: TracedCommit
-  readonly state: 'invoked' | 'committed' | 'discarded' | 'fenced' | 'refused' | 'unknown'
+  readonly state: 'invoked' | CommitWord | NoReply
 }
 
 /** A message on `millrace:claim`: a thread has been given these chunks. */
@@ -36,14 +58,34 @@ export interface ClaimMessage {
   }[]
 }
 
-export async function traceCommit<T extends { readonly word: 'committed' | 'discarded' | 'fenced' }>(
+export function traceSubmit<T extends { readonly word: SubmitWord }>(
+  submit: TracedSubmit,
+  call: () => Promise<T>,
+): Promise<T> {
+  if (!submits.hasSubscribers) return call()
+  return traced<SubmitWord, T>(call, state => {
+    submits.publish({ submit, state } satisfies SubmitMessage)
+  })
+}
+
+export function traceCommit<T extends { readonly word: CommitWord }>(
   commit: TracedCommit,
   call: () => Promise<T>,
 ): Promise<T> {
   if (!commits.hasSubscribers) return call()
-  const publish = (state: CommitMessage['state']) => {
+  return traced<CommitWord, T>(call, state => {
     commits.publish({ commit, state } satisfies CommitMessage)
-  }
+  })
+}
+
+export function traceClaim(claim: string, chunks: () => ClaimMessage['chunks']): void {
+  if (claims.hasSubscribers) claims.publish({ claim, chunks: chunks() } satisfies ClaimMessage)
+}
+
+async function traced<W extends string, T extends { readonly word: W }>(
+  call: () => Promise<T>,
+  publish: (state: 'invoked' | W | NoReply) => void,
+): Promise<T> {
   publish('invoked')
   try {
     const reply = await call()
@@ -53,8 +95,4 @@ export async function traceCommit<T extends { readonly word: 'committed' | 'disc
     publish(refusesWrites(error) ? 'refused' : 'unknown')
     throw error
   }
-}
-
-export function traceClaim(claim: string, chunks: () => ClaimMessage['chunks']): void {
-  if (claims.hasSubscribers) claims.publish({ claim, chunks: chunks() } satisfies ClaimMessage)
 }

@@ -50,6 +50,36 @@ describe('every task that was submitted has exactly one result', () => {
   })
 })
 
+describe('what is submitted is accepted once', () => {
+  const sentTwice = () => new Tale().beginOnly('j').submit('d1', 'j', [0, 2])
+  const finished = (tale: Tale) =>
+    tale
+      .claim('w1/1', 'c1', span('j', 0, 2))
+      .run('w1/1', 'j', 0, 1)
+      .commit('w1/1', 'c1', [span('j', 0, 2)])
+      .see('j', 0, 1)
+      .end('j')
+  test('a batch that is sent again and accepted again is in there twice', () => {
+    expect(rulesBroken(finished(sentTwice().submit('d1', 'j', [0, 2])))).toEqual(['submitted twice'])
+    expect(rulesBroken(finished(sentTwice().submit('d1', 'j', [1, 3])))).toEqual(['submitted twice'])
+  })
+  test('one that found itself out of step is not, nor one without an answer, nor the next one', () => {
+    const tale = sentTwice().submit('d1', 'j', [0, 2], 'out of step').submit('d1', 'j', [0, 2], 'unknown')
+    expect(rulesBroken(finished(tale.submit('d1', 'j', [0, 2], 'no answer').submit('d1', 'j', [2, 4])))).toEqual([])
+  })
+  test('what Redis has lost, or begins anew, may be submitted once more', () => {
+    expect(rulesBroken(finished(sentTwice().lose().submit('d1', 'j', [0, 2])))).toEqual([])
+    expect(rulesBroken(finished(sentTwice().submit('d1', 'j', [0, 2], 'submitted', 'i2')))).toEqual([])
+  })
+  test('a thread is only given what somebody has submitted before', () => {
+    expect(rulesBroken(finished(new Tale().beginOnly('j')))).toEqual(['never submitted'])
+    expect(rulesBroken(finished(new Tale().beginOnly('j').submit('d1', 'j', [0, 1])))).toEqual(['never submitted'])
+    expect(
+      rulesBroken(finished(new Tale().beginOnly('j').submit('d1', 'j', [1, 2], 'no answer').submit('d1', 'j', [0, 1]))),
+    ).toEqual([])
+  })
+})
+
 describe('every result is the task’s own', () => {
   test('another value is wrong, and so is a task that there is not', () => {
     const wrong = new Tale()

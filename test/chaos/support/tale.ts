@@ -18,12 +18,30 @@ export class Tale {
     return this
   }
 
+  /** A job begins, and all its tasks are submitted. */
   begin(job: string, spec: Partial<JobSpec> = {}, by = 'd1'): this {
+    const { count = 2 } = spec
+    return this.beginOnly(job, spec, by).submit(by, job, [0, count])
+  }
+
+  beginOnly(job: string, spec: Partial<JobSpec> = {}, by = 'd1'): this {
     return this.add(by, {
       type: 'begun',
       job,
       spec: { workload: 'stream', count: 2, salt: 7, ms: 1, poison: {}, ...spec },
     })
+  }
+
+  submit(
+    by: string,
+    job: string,
+    [from, to]: readonly [number, number],
+    state: 'submitted' | 'out of step' | 'unknown' | 'no answer' = 'submitted',
+    incarnation = 'i1',
+  ): this {
+    const call = ++this.#calls
+    this.add(by, { type: 'submit', call, state: 'invoked', job, incarnation, from, to })
+    return state === 'no answer' ? this : this.add(by, { type: 'submit', call, state })
   }
 
   /** A worker's thread runs these tasks of a job whose salt is 7. */
