@@ -103,6 +103,8 @@ export const recorded = task('recorded', ({ file, ms, x }) => {
   return x
 })
 
+/** Gives back what it gets. */
+export const echo = task('echo', input => input)
 /** Ends its process when it is told to, unless `cure` is there. */
 export const kills = task('kills', async ({ ms = 0, kill = false, signal = 'SIGKILL', says, cure }, ctx) => {
   if (says !== undefined) ctx.log(says)
