@@ -27,6 +27,6 @@ async function main(): Promise<number> {
   say(`seed ${options.seed}`)
   const report = await runChaos(options, say)
   console.log(options.json ? JSON.stringify(report) : reportText(report))
-  if (report.ok) rmSync(report.histories, { recursive: true, force: true })
+  if (report.ok && !options.keep) rmSync(report.histories, { recursive: true, force: true })
   return report.ok ? 0 : 1
 }

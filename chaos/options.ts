@@ -19,11 +19,15 @@ export interface ChaosOptions {
   readonly workloads: readonly Workload[]
   /** What a task of the workload `burn` computes, in leases. */
   readonly burnLeases: number
+  /** How many of them there are at a time. */
+  readonly burns: number
   /** How long drivers may take to see through what they began once all is healed. */
   readonly drainSeconds: number
   /** How often memory and keys are measured; 0 is never. */
   readonly sampleSeconds: number
   readonly json: boolean
+  /** The histories of a green run are kept as well. */
+  readonly keep: boolean
 }
 
 export const usage = `npm run chaos -- [options]
@@ -39,6 +43,7 @@ export const usage = `npm run chaos -- [options]
   --drain N             seconds that drivers may take at the end, once all is healed (default 90)
   --sample N            every N seconds measure the memory of the oldest worker and driver, and Redis's memory and keys;
                         the oldest worker is harmed no more
+  --keep                keep the histories of a green run too
   --json                the report as JSON on stdout
 
 Faults: ${[...faultNames, ...Object.keys(harmfulWorkloads)].join(', ')}
@@ -71,9 +76,12 @@ export function readOptions(args: readonly string[]): ChaosOptions | 'help' {
     workloads: workloads.filter(name => !harmful.includes(name) || (wanted?.includes(name) ?? name === 'poison')),
     // A burning task that is killed with its worker is charged for it: together with kills it has to be short.
     burnLeases: wanted?.length === 1 ? 10 : 1,
+    // Threads are left for what else there is to do.
+    burns: wanted?.length === 1 ? 6 : 1,
     drainSeconds: whole('drain', values.drain, 90, 1),
     sampleSeconds: whole('sample', values.sample, 0, 1),
     json: values.json === true,
+    keep: values.keep === true,
   }
 }
 
@@ -98,6 +106,7 @@ function parse(args: readonly string[]) {
         lease: { type: 'string' },
         drain: { type: 'string' },
         json: { type: 'boolean' },
+        keep: { type: 'boolean' },
         help: { type: 'boolean' },
       },
     })

@@ -1,5 +1,6 @@
 import { tally } from './check/check.ts'
 import type { Verdict } from './check/check.ts'
+import type { Spread } from './check/recovery.ts'
 import type { Violation } from './check/violation.ts'
 import type { Event } from './events.ts'
 import { trendsOf } from './memory.ts'
@@ -92,13 +93,15 @@ export function reportText({
   memory,
   histories,
 }: Report): string {
-  const { seed, seconds, server, persistence, workers, threads, leaseMs } = options
+  const { seed, seconds, server, persistence, workers, threads, leaseMs, keep } = options
   const line = (name: string, text: string) => `${name.padEnd(14)} ${text}`
   const pairs = (of: Readonly<Record<string, number>>) =>
     Object.entries(of)
       .map(([name, count]) => `${name} ${count}`)
       .join(', ') || 'none'
   const ms = (value: number | undefined) => (value === undefined ? '–' : `${(value / 1000).toFixed(1)} s`)
+  const recovered = ({ chunks, p50Ms, p90Ms, p99Ms, mostMs }: Spread) =>
+    `${chunks} chunks of killed workers ran again after ${ms(p50Ms)} (p50), ${ms(p90Ms)} (p90), ${ms(p99Ms)} (p99), ${ms(mostMs)} (most)`
   const shown = violations
     .slice(0, shownViolations)
     .flatMap(({ rule, what, events }) => [
@@ -121,16 +124,14 @@ export function reportText({
       'late commits',
       `${lateCommits.freezes} freezes, ${lateCommits.attempted} attempted, ${lateCommits.accepted} accepted`,
     ),
-    line(
-      'recovery',
-      `${recovery.chunks} chunks of killed workers ran again after ${ms(recovery.p50Ms)} (p50), ${ms(recovery.p90Ms)} (p90), ${ms(recovery.p99Ms)} (p99), ${ms(recovery.mostMs)} (most); the bar is ${ms(leaseMs + 2000)} (p99)`,
-    ),
+    line('recovery', `${recovered(recovery.all)}; the bar is ${ms(leaseMs + 2000)} (p99)`),
+    line('', `of them without another fault between: ${recovered(recovery.undisturbed)}`),
     ...Object.entries(memory).map(([name, { first, last, most }]) =>
       line(name, `${first} first, ${last} last, ${most} most`),
     ),
     line('typed ends', pairs(counts.reported)),
     line('verdict', ok ? 'green' : `RED: ${violations.length} violations`),
     ...shown,
-    ...(ok ? [] : [line('histories', histories)]),
+    ...(ok && !keep ? [] : [line('histories', histories)]),
   ].join('\n')
 }

@@ -40,7 +40,7 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
   const { leaseMs, workers, threads, seed, workloads, sampleSeconds } = options
   const fleet = new Fleet({ ...common, threads, leaseMs }, { size: workers, sparesOldest: sampleSeconds > 0 }, history)
   const burnMs = options.burnLeases * leaseMs
-  const drivers = new Drivers({ ...common, seed, burnMs, workloads }, history)
+  const drivers = new Drivers({ ...common, seed, burnMs, burns: options.burns, workloads }, history)
   const background = new Set<Promise<void>>()
   const world: World = {
     server,
@@ -83,7 +83,7 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
     return makeReport(options, {
       folder,
       injected: lanes.flat(),
-      verdict: check(events),
+      verdict: check(events, leaseMs),
       violations,
       events,
       samples: sampler.samples,

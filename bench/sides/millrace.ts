@@ -47,5 +47,5 @@ export async function openFleet(threads: number, processes = 1): Promise<Fleet> 
 
 export function startWorkerProcess(url: string, threads: number) {
   const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-  return spawnNode([cli, 'worker', fileURLToPath(tasks), '--threads', String(threads), '--redis', url])
+  return spawnNode([cli, 'worker', fileURLToPath(tasks), '--threads', String(threads), '--redis', url, '--no-restart'])
 }

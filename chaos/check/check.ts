@@ -1,7 +1,8 @@
 import type { Event } from '../events.ts'
 import { checkClaims, checkDoubleCommits, checkLateCommits, checkRefused } from './commits.ts'
 import { checkDelivery } from './delivery.ts'
-import { checkBurns, checkCharges, quantile, recoveryTimes } from './recovery.ts'
+import { checkBurns, checkCharges, recoveries, spread } from './recovery.ts'
+import type { Spread } from './recovery.ts'
 import type { LateCommits } from './commits.ts'
 import { checkOrigins, checkSubmits } from './submits.ts'
 import { tellStory } from './story.ts'
@@ -20,17 +21,12 @@ export interface Verdict {
     readonly reported: Readonly<Record<string, number>>
   }
   readonly lateCommits: Pick<LateCommits, 'freezes' | 'attempted' | 'accepted' | 'idle'>
-  readonly recovery: {
-    readonly chunks: number
-    readonly p50Ms: number | undefined
-    readonly p90Ms: number | undefined
-    readonly p99Ms: number | undefined
-    readonly mostMs: number | undefined
-  }
+  /** How long the chunks of killed workers waited: all of them, and those without another fault between. */
+  readonly recovery: { readonly all: Spread; readonly undisturbed: Spread }
 }
 
-/** Reads the histories of a run that has been healed and drained. Pure: the same events give the same verdict. */
-export function check(events: readonly Event[]): Verdict {
+/** Reads the histories of a run that has been healed and drained. Pure: the same events give the same verdict. `leaseMs` is the workers' lease. */
+export function check(events: readonly Event[], leaseMs = 0): Verdict {
   const story = tellStory(events)
   const late = checkLateCommits(story)
   const violations = [
@@ -44,7 +40,7 @@ export function check(events: readonly Event[]): Verdict {
     ...checkCharges(story),
     ...checkBurns(story),
   ]
-  const times = recoveryTimes(story)
+  const recovered = recoveries(story, leaseMs)
   const reported = events.flatMap(event =>
     event.type === 'ended' && event.ending.how === 'error' ? [event.ending.code] : [],
   )
@@ -61,11 +57,8 @@ export function check(events: readonly Event[]): Verdict {
     },
     lateCommits: { freezes: late.freezes, attempted: late.attempted, accepted: late.accepted, idle: late.idle },
     recovery: {
-      chunks: times.length,
-      p50Ms: quantile(times, 0.5),
-      p90Ms: quantile(times, 0.9),
-      p99Ms: quantile(times, 0.99),
-      mostMs: times.at(-1),
+      all: spread(recovered.map(({ ms }) => ms)),
+      undisturbed: spread(recovered.filter(({ disturbed }) => !disturbed).map(({ ms }) => ms)),
     },
   }
 }

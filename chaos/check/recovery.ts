@@ -2,11 +2,20 @@ import type { Of, Story } from './story.ts'
 import { pidOf } from './story.ts'
 import type { Violation } from './violation.ts'
 
-/** How long the chunks of killed workers waited until they ran again, in ms, one number for each chunk. */
-export function recoveryTimes({ kills, claims, commits, jobs }: Story): number[] {
-  const times: number[] = []
+/** How long a chunk of a killed worker waited until it ran again. */
+export interface Recovery {
+  readonly ms: number
+  /** Another fault fell between, or so shortly before that the reaper's grace had begun anew. */
+  readonly disturbed: boolean
+}
+
+/** Of every chunk that a killed worker held, the fastest first. */
+export function recoveries(story: Story, leaseMs: number): Recovery[] {
+  const { kills, claims, commits, jobs } = story
+  const found: Recovery[] = []
   for (const kill of kills.filter(({ what }) => what === 'worker')) {
     for (const claimed of claims.filter(event => pidOf(event.by) === kill.pid)) {
+      if (wasTaken(story, kill.pid, claimed.at, kill.at)) continue
       const later = commits.filter(({ by, claim, invokedAt }) => {
         return by === claimed.by && claim === claimed.claim && invokedAt >= claimed.at
       })
@@ -21,14 +30,62 @@ export function recoveryTimes({ kills, claims, commits, jobs }: Story): number[]
             if (start.at > kill.at && pidOf(start.by) !== kill.pid) again.push(start.at)
           }
         }
-        if (again.length > 0) times.push(Math.min(...again) - kill.at)
+        if (again.length === 0) continue
+        const at = Math.min(...again)
+        found.push({ ms: at - kill.at, disturbed: hasFault(story, kill.at - leaseMs, at) })
       }
     }
   }
-  return times.sort((a, b) => a - b)
+  return found.sort((a, b) => a.ms - b.ms)
 }
 
-export function quantile(sorted: readonly number[], share: number): number | undefined {
+/** Whether what the worker had claimed may have been somebody else's before it was killed: Redis lost it, or gave it away. */
+function wasTaken({ losses, freezes }: Story, pid: string, claimedAt: number, killedAt: number): boolean {
+  return (
+    losses.some(({ endsAt }) => endsAt >= claimedAt && endsAt <= killedAt) ||
+    freezes.some(
+      freeze =>
+        freeze.pid === pid && freeze.declaredDead && freeze.frozenAt >= claimedAt && freeze.thawedAt <= killedAt,
+    )
+  )
+}
+
+/** Whether a fault was going on in that time other than that workers were killed. */
+function hasFault({ faults }: Story, from: number, to: number): boolean {
+  const begunAt = new Map<string, number>()
+  for (const { fault, state, at } of faults) {
+    if (fault === 'worker-kill') continue
+    if (state === 'begins') {
+      begunAt.set(fault, at)
+      continue
+    }
+    const beganAt = begunAt.get(fault)
+    begunAt.delete(fault)
+    if (beganAt !== undefined && beganAt <= to && at >= from) return true
+  }
+  return [...begunAt.values()].some(at => at <= to)
+}
+
+/** Of times in ascending order. */
+export function spread(times: readonly number[]): Spread {
+  return {
+    chunks: times.length,
+    p50Ms: quantile(times, 0.5),
+    p90Ms: quantile(times, 0.9),
+    p99Ms: quantile(times, 0.99),
+    mostMs: times.at(-1),
+  }
+}
+
+export interface Spread {
+  readonly chunks: number
+  readonly p50Ms: number | undefined
+  readonly p90Ms: number | undefined
+  readonly p99Ms: number | undefined
+  readonly mostMs: number | undefined
+}
+
+function quantile(sorted: readonly number[], share: number): number | undefined {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
 }
 
@@ -50,15 +107,18 @@ export function checkCharges({ jobs }: Story): Violation[] {
 
 /** A task that computes for leases on end costs its worker nothing: it runs once unless somebody was killed, or Redis lost it. */
 export function checkBurns({ jobs, kills, freezes, losses }: Story): Violation[] {
-  return [...jobs.values()].flatMap(({ job, spec, starts }): Violation[] => {
-    const runs = starts.get(0) ?? []
-    const [first] = runs
-    if (spec.workload !== 'burn' || first === undefined || runs.length < 2) return []
-    const last: Of<'started'> = runs.at(-1) ?? first
-    const isExcused =
-      kills.some(({ at }) => at >= first.at && at <= last.at) ||
-      freezes.some(({ frozenAt, thawedAt }) => thawedAt >= first.at && frozenAt <= last.at) ||
-      losses.some(({ endsAt, beginsAt }) => beginsAt >= first.at && endsAt <= last.at)
-    return isExcused ? [] : [{ rule: 'ran twice', what: `task ${job}/0 ran ${runs.length} times`, events: runs }]
-  })
+  const isExcused = (first: Of<'started'>, last: Of<'started'>) =>
+    kills.some(({ at }) => at >= first.at && at <= last.at) ||
+    freezes.some(({ frozenAt, thawedAt }) => thawedAt >= first.at && frozenAt <= last.at) ||
+    losses.some(({ endsAt, beginsAt }) => beginsAt >= first.at && endsAt <= last.at)
+  return [...jobs.values()]
+    .filter(({ spec }) => spec.workload === 'burn')
+    .flatMap(({ job, starts }) =>
+      [...starts].flatMap(([index, runs]): Violation[] => {
+        const [first, ...more] = runs
+        const last = more.at(-1)
+        if (first === undefined || last === undefined || isExcused(first, last)) return []
+        return [{ rule: 'ran twice', what: `task ${job}/${index} ran ${runs.length} times`, events: runs }]
+      }),
+    )
 }

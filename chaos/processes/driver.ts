@@ -85,7 +85,7 @@ function specOf(workload: Workload, random: Random): JobSpec {
     case 'burst':
       return of(20, 200, 1)
     case 'burn':
-      return of(1, 1, settings.burnMs)
+      return of(settings.burns, settings.burns, settings.burnMs)
     case 'poison':
       return of(60, 60, 1, poisonsOf(random))
   }

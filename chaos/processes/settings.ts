@@ -19,6 +19,8 @@ export interface DriverSettings extends ProcessSettings {
   readonly seed: number
   /** What a burning task takes. */
   readonly burnMs: number
+  /** How many of them a job has, which run side by side. */
+  readonly burns: number
   /** Begins every job id of this driver. */
   readonly name: string
   readonly workloads: readonly Workload[]

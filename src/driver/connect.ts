@@ -7,6 +7,7 @@ import { acquireEmbeddedRedis, projectDirectory } from '../embedded/embedded-red
 import { RedisUnreachableError, UsageError } from '../errors.ts'
 import { checkName } from '../protocol/names.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
+import { noteProcessEnd } from '../store/note-end.ts'
 import { checkServers } from '../store/inspect/server.ts'
 import { describeTarget, portableTarget, redisTarget, unreachable } from '../store/target.ts'
 import type { RedisInput, RedisTarget } from '../store/target.ts'
@@ -89,8 +90,13 @@ async function open(options: ResolvedConnectOptions, ends: (() => Promise<void>)
         threads,
         tasks: pathToFileURL(bundle.file).href,
       }
-      const worker = new LocalWorker(start, error => {
-        for (const job of link.jobs) job.fail(error)
+      const worker = new LocalWorker(start, {
+        onGivenUp: error => {
+          for (const job of link.jobs) job.fail(error)
+        },
+        onEnd: (launch, end) => {
+          noteProcessEnd(link.lanes, launch, end).catch(() => undefined)
+        },
       })
       ends.unshift(() => worker.stop())
       await worker.start()

@@ -4,18 +4,13 @@ import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { TaskModuleError, WorkerStartError } from '../errors.ts'
 import type { MillraceError } from '../errors.ts'
+import { processEnd } from '../protocol/evidence.ts'
+import type { ProcessEnd } from '../protocol/evidence.ts'
 import type { FromLocalWorker, StartLocalWorker } from '../protocol/local-worker.ts'
-import { jitteredBackoffMs } from '../runtime/backoff.ts'
+import { randomName } from '../protocol/names.ts'
+import { Restarts } from '../runtime/restarts.ts'
+import { Tail } from '../runtime/tail.ts'
 
-/** Starts that may fail one after the other before the worker is given up. */
-const mostFailures = 4
-/**
- * How often in a row it may end soon after it came up. A task that takes its process down is set aside after a few
- * deaths, which take a lease each to be noticed; so this is for a module that ends its process whatever it runs.
- */
-const mostEarlyEnds = 24
-/** A worker that came up for so long was fine: what ends it then is counted anew. */
-const soundMs = 30_000
 /** A worker that says nothing for so long after its start hangs. Compiling and loading a large module takes seconds. */
 const startWithinMs = 60_000
 /** How long its drain may take: its own limit is a little less. */
@@ -27,24 +22,32 @@ interface Failure {
   readonly message: string
 }
 
+type WhatToRun = Omit<StartLocalWorker, 'type' | 'launch'>
+
+export interface LocalWorkerEvents {
+  /** It had come up before, and now can't be started any more. */
+  readonly onGivenUp: (error: Error) => void
+  /** A run of it has ended, and nobody had told it to. */
+  readonly onEnd: (launch: string, end: ProcessEnd) => void
+}
+
 /**
  * A worker in a process of its own, so that a busy driver never starves it. It is started again when it dies while the
  * connection is open; its threads' work comes back by itself, like that of any dead worker.
  */
 export class LocalWorker {
-  readonly #start: Omit<StartLocalWorker, 'type'>
-  readonly #onGivenUp: (error: Error) => void
+  readonly #start: WhatToRun
+  readonly #events: LocalWorkerEvents
+  readonly #restarts = new Restarts()
   #child: ChildProcess | undefined
   #stopping = false
-  #failures = 0
   #attempts = 0
   #timer: NodeJS.Timeout | undefined
   #everReady = false
 
-  /** `onGivenUp`: it had come up before, and now can't be started any more. */
-  constructor(start: Omit<StartLocalWorker, 'type'>, onGivenUp: (error: Error) => void) {
+  constructor(start: WhatToRun, events: LocalWorkerEvents) {
     this.#start = start
-    this.#onGivenUp = onGivenUp
+    this.#events = events
   }
 
   /** Resolves when it takes work. @throws {TaskModuleError | WorkerStartError} when it does not come up. */
@@ -67,18 +70,13 @@ export class LocalWorker {
     clearTimeout(killer)
   }
 
-  #launchLater(onReady: () => void, onGivenUp: (error: Error) => void): void {
-    const delayMs = jitteredBackoffMs(Math.ceil(this.#failures), { firstMs: 200, mostMs: 5000 })
-    this.#timer = setTimeout(() => {
-      this.#launch(onReady, onGivenUp)
-    }, delayMs)
-  }
-
   #launch(onReady: () => void, onGivenUp: (error: Error) => void): void {
     const child = forkEntry()
     this.#child = child
     this.#attempts++
     const startedAt = performance.now()
+    const launch = randomName()
+    const tail = new Tail()
     let failure: Failure | undefined
     let cameUp = false
     const hanging = setTimeout(() => {
@@ -86,6 +84,10 @@ export class LocalWorker {
       child.kill('SIGKILL')
     }, startWithinMs)
     child.on('message', (message: FromLocalWorker) => {
+      if (message.type === 'log') {
+        tail.add(message.line)
+        return
+      }
       if (message.type === 'failed') {
         failure = message
         return
@@ -101,21 +103,29 @@ export class LocalWorker {
     child.once('exit', (code, signal) => {
       clearTimeout(hanging)
       if (this.#stopping) return
-      failure ??= {
-        code: undefined,
-        message: signal === null ? `it exited with code ${code}` : `it was ended by ${signal}`,
-      }
-      if (performance.now() - startedAt > soundMs) this.#failures = 0
-      this.#failures += cameUp ? mostFailures / mostEarlyEnds : 1
+      failure ??= { code: undefined, message: `it ${processEnd(code, signal, []).how}` }
+      if (cameUp) whenDisconnected(child, () => this.#events.onEnd(launch, processEnd(code, signal, tail.lines)))
+      const againMs = this.#restarts.afterEnd({ cameUp, upMs: performance.now() - startedAt })
       // What the module is will not change by itself; and a first start is not to be waited for in vain.
-      const final = this.#failures > mostFailures - 1e-9 || (failure.code !== undefined && !this.#everReady)
+      const final = againMs === undefined || (failure.code !== undefined && !this.#everReady)
       if (final) onGivenUp(startError(failure, this.#attempts))
-      else this.#launchLater(onReady, this.#everReady ? this.#onGivenUp : onGivenUp)
+      else {
+        const { onGivenUp: onLost } = this.#events
+        this.#timer = setTimeout(() => {
+          this.#launch(onReady, this.#everReady ? onLost : onGivenUp)
+        }, againMs)
+      }
     })
-    child.send({ type: 'start', ...this.#start } satisfies StartLocalWorker, error => {
+    child.send({ type: 'start', ...this.#start, launch } satisfies StartLocalWorker, error => {
       if (error !== null) failure ??= { code: undefined, message: error.message }
     })
   }
+}
+
+/** Then nothing that it has said is on its way any more. */
+function whenDisconnected(child: ChildProcess, then: () => void): void {
+  if (child.connected) child.once('disconnect', then)
+  else then()
 }
 
 function forkEntry(): ChildProcess {

@@ -65,3 +65,35 @@ function parseFacts(json: string): Record<string, unknown> {
     return {}
   }
 }
+
+/** How a worker's process ended, as the process that had started it saw. */
+export interface ProcessEnd {
+  /** In words that follow its name: `was ended by SIGKILL`. */
+  readonly how: string
+  /** What it wrote last. */
+  readonly lines: readonly string[]
+}
+
+export function processEnd(code: number | null, signal: string | null, lines: readonly string[]): ProcessEnd {
+  return { how: signal === null ? `ended with exit code ${code ?? 'unknown'}` : `was ended by ${signal}`, lines }
+}
+
+export function encodeProcessEnd({ how, lines }: ProcessEnd): string {
+  return JSON.stringify({ how, lines })
+}
+
+const mostLines = 20
+const mostLength = 300
+
+/** Takes any text: undefined for what is no process's end. */
+export function decodeProcessEnd(json: string): ProcessEnd | undefined {
+  const { how, lines } = parseFacts(json)
+  return typeof how === 'string' && how !== '' ? { how: how.slice(0, mostLength), lines: textLines(lines) } : undefined
+}
+
+/** The lines among what should be some, bounded. */
+export function textLines(lines: unknown): readonly string[] {
+  if (!Array.isArray(lines)) return []
+  const texts = lines.filter(line => typeof line === 'string')
+  return texts.slice(-mostLines).map(line => line.slice(0, mostLength))
+}

@@ -11,8 +11,12 @@ export interface StartLocalWorker {
   readonly threads: number
   /** File URL of the task module. */
   readonly tasks: string
+  /** What the driver calls this run of the process. */
+  readonly launch: string
 }
 
 export type FromLocalWorker =
   | { readonly type: 'ready'; readonly worker: string; readonly hash: string; readonly tasks: readonly string[] }
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
+  /** A line that it logged, for the evidence of what may take it down next. */
+  | { readonly type: 'log'; readonly line: string }

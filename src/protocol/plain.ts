@@ -27,6 +27,8 @@ export function plainKeys({ list, results }: PlainNames) {
     dead: `${own}:dead`,
     /** Sorted set: claims that have ended, scored by when nobody looks into them any more (ms). */
     retired: `${own}:retired`,
+    /** List: notes of keys that were deleted, because they held what they never may. */
+    malformed: `${own}:malformed`,
     /** Never filled: nobody waits on a stage here. */
     waiting: `${own}:waiting`,
     worker: (id: string) => `${own}:worker:${id}`,

@@ -1,3 +1,4 @@
+import { textLines } from './evidence.ts'
 import { MalformedDataError } from '../errors.ts'
 
 /**
@@ -199,6 +200,8 @@ export interface WorkerInfo {
   readonly startedAt: number
   /** The version of Millrace. */
   readonly version: string
+  /** What the process that started it calls this run of it, to say later how it ended; empty where nobody watches. */
+  readonly launch: string
 }
 
 /** What the driver makes room for in a list of answers; a worker has at most 1,024. */
@@ -212,6 +215,8 @@ export interface WorkerStats {
   readonly settled: number
   /** The memory of its process. */
   readonly rssBytes: number
+  /** What it logged last, up to then. */
+  readonly lines: readonly string[]
 }
 
 /** Takes any text: what is missing or of the wrong kind is 0. */
@@ -221,7 +226,12 @@ export function decodeWorkerStats(json: string): WorkerStats {
     const value = stats[field]
     return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : 0
   }
-  return { busy: count('busy'), settled: count('settled'), rssBytes: count('rssBytes') }
+  return {
+    busy: count('busy'),
+    settled: count('settled'),
+    rssBytes: count('rssBytes'),
+    lines: textLines(stats['lines']),
+  }
 }
 
 function objectOf(json: string): Record<string, unknown> | undefined {
@@ -259,5 +269,6 @@ export function decodeWorkerInfo(json: string): WorkerInfo {
     reducers: names('reducers'),
     startedAt: count('startedAt'),
     version: string('version'),
+    launch: string('launch'),
   }
 }

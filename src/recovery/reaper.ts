@@ -1,7 +1,6 @@
 import { decodeChunk } from '../protocol/chunk.ts'
 import { encodeEvidence, factsOf } from '../protocol/evidence.ts'
 import { encodeOutcome } from '../protocol/outcome.ts'
-import { decodeWorkerInfo, decodeWorkerStats } from '../protocol/records.ts'
 import type { Log } from '../runtime/log.ts'
 import { Loop } from '../runtime/loop.ts'
 import type { Service } from '../runtime/service.ts'
@@ -10,6 +9,8 @@ import type { LaneStore } from '../store/lane-store.ts'
 import { isDamage } from '../store/mend.ts'
 import { emptyClaim } from './claim-contents.ts'
 import type { Emptied, JobShare } from './claim-contents.ts'
+import { deadWorker, deathEvidence } from './dead-worker.ts'
+import type { DeadWorker } from './dead-worker.ts'
 import { errorText } from './error-text.ts'
 
 export interface ReaperOptions {
@@ -94,7 +95,7 @@ export class Reaper implements Service {
     const total = { returned: 0, quarantined: 0 }
     let known: DeadWorker | undefined
     for (const claim of await this.#holding(claims)) {
-      known ??= await this.#know(worker)
+      known ??= deadWorker(worker, await workerRecord(this.#store, worker))
       const { returned, quarantined } = await emptyClaim(this.#store, claim, this.#giveBack(worker, known, claim))
       total.returned += returned
       total.quarantined += quarantined
@@ -114,20 +115,14 @@ export class Reaper implements Service {
     return claims.filter((_, index) => (lines[index]?.length ?? 0) > 0)
   }
 
-  #giveBack(worker: string, { label, rssBytes }: DeadWorker, claim: string) {
-    const { maxDeaths, leaseMs } = this.#options
+  #giveBack(worker: string, dead: DeadWorker, claim: string) {
+    const { maxDeaths } = this.#options
+    const { label, end } = dead
     return async ({ job, headers }: JobShare, hash: string) => {
       // Only a task that was alone in its claim can be quarantined, so that the first header is that task's.
       const suspect = headers[0]
       const isLast = headers.length === 1 && suspect?.count === 1 && suspect.deaths >= maxDeaths
-      const evidence = [
-        `its process died ${maxDeaths} times while this task was all that its thread ran`,
-        `the last was ${label}, which vanished: it was not heard of for ${leaseMs} ms, and nobody saw its exit code or signal`,
-        ...(isLast ? await this.#factsOf(claim) : []),
-        ...(rssBytes > 0
-          ? [`at its last heartbeat the process had ${Math.round(rssBytes / 1024 / 1024)} MB of memory`]
-          : []),
-      ]
+      const evidence = deathEvidence(dead, this.#options, isLast ? await this.#factsOf(claim) : [])
       const failure = encodeOutcome({
         code: 'TASK_QUARANTINED',
         attempt: suspect?.attempt ?? 1,
@@ -135,7 +130,7 @@ export class Reaper implements Service {
         error: {
           kind: 'error',
           name: 'Error',
-          message: `The process that ran this task vanished ${maxDeaths} times; the task was set aside.`,
+          message: `The process that ran this task died ${maxDeaths} times, the last time it ${end?.how ?? 'vanished'}; the task was set aside.`,
           stack: '',
         },
         evidence,
@@ -158,22 +153,4 @@ export class Reaper implements Service {
       return []
     }
   }
-
-  async #know(worker: string): Promise<DeadWorker> {
-    const { info, stats } = await workerRecord(this.#store, worker)
-    const rssBytes = stats === null ? 0 : decodeWorkerStats(stats).rssBytes
-    try {
-      const { host, pid } = decodeWorkerInfo(info ?? '')
-      return { label: host === '' ? worker : `${host}:${pid}`, rssBytes }
-    } catch {
-      return { label: worker, rssBytes }
-    }
-  }
-}
-
-/** What is left of a dead worker to tell. */
-interface DeadWorker {
-  /** `host:pid`; its id where its record does not say. */
-  readonly label: string
-  readonly rssBytes: number
 }

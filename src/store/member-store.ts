@@ -1,5 +1,14 @@
 import { claimKey, codeKeys, workerKeys } from '../protocol/keys.ts'
-import { bury, declareDead, enroll, heartbeat, leave, register, retireClaim } from '../protocol/scripts/membership.ts'
+import {
+  bury,
+  declareDead,
+  enroll,
+  heartbeat,
+  leave,
+  noteEnd,
+  register,
+  retireClaim,
+} from '../protocol/scripts/membership.ts'
 import { LaneAccess } from './lane-access.ts'
 
 /** The workers of a lane: who lives, which claims are whose, who is declared dead and buried. */
@@ -60,6 +69,11 @@ export class MemberStore extends LaneAccess {
       args: { worker },
       moreKeys: claims.map(claimId => claimKey(this.lane, claimId)),
     })
+  }
+
+  /** Its process has ended: `note` says how, as an encoded `ProcessEnd`. */
+  noteEnd(worker: string, note: string) {
+    return this.run(noteEnd, { keys: { ...this.keys, ...workerKeys(this.lane, worker) }, args: { worker, note } })
   }
 
   /** The ids of a worker's claims. */

@@ -32,6 +32,7 @@ const kinds: Readonly<Record<string, KeyKind>> = {
   jobs: 'zset',
   ready: 'zset',
   waiting: 'zset',
+  deaths: 'hash',
   workers: 'zset',
   dead: 'zset',
   retired: 'zset',

@@ -2,8 +2,12 @@ import { plainKeys } from '../protocol/plain.ts'
 import type { PlainNames } from '../protocol/plain.ts'
 import { bury, declareDead, enroll, heartbeat, leave, register, retireClaim } from '../protocol/scripts/membership.ts'
 import { plainAnswer, plainCommit, plainReturn } from '../protocol/scripts/plain.ts'
+import type { Script } from '../protocol/script.ts'
 import type { Client } from './client.ts'
+import { isDamage, kindsOf, mendKeys } from './mend.ts'
+import type { KindOfKey } from './mend.ts'
 import { runScript } from './run-script.ts'
+import type { ScriptCall } from './run-script.ts'
 
 /** The outcome of an element as it is written: into the results Hash, or into the errors Hash. */
 export interface PlainOutcome {
@@ -29,22 +33,50 @@ export class PlainStore {
 
   /** Blocks until there is an element and moves it into the claim; null after `blockMs`. */
   blockingClaim(claim: string, blockMs: number): Promise<Buffer | null> {
-    return this.client.blmoveBuffer(this.keys.list, this.keys.claim(claim), 'RIGHT', 'LEFT', blockMs / 1000)
+    const key = this.keys.claim(claim)
+    return this.#read({ key, kind: 'list' }, () =>
+      this.client.blmoveBuffer(this.keys.list, key, 'RIGHT', 'LEFT', blockMs / 1000),
+    )
   }
 
   async deathsOf(element: Buffer): Promise<number> {
-    return Number((await this.client.hget(this.keys.deaths, element)) ?? 0)
+    const key = this.keys.deaths
+    const deaths = await this.#read({ key, kind: 'hash' }, () => this.client.hget(key, element))
+    return Number(deaths ?? 0)
+  }
+
+  /**
+   * What is wrong with the keys that the user named, in a sentence; undefined when they are in order. What stands there
+   * is the user's, and is left alone.
+   */
+  async complaint(): Promise<string | undefined> {
+    const { list, results, errors } = this.keys
+    const asked = [
+      { key: list, must: 'list', effect: 'no element can be taken or handed back' },
+      { key: results, must: 'hash', effect: 'no result can be written' },
+      { key: errors, must: 'hash', effect: 'no result can be written' },
+    ]
+    const types = await Promise.all(asked.map(({ key }) => this.client.type(key)))
+    const wrong = asked.flatMap(({ key, must, effect }, index) => {
+      const type = types[index]
+      return type === 'none' || type === must
+        ? []
+        : [`${JSON.stringify(key)} holds a ${type} and must be a ${must}, so that ${effect}`]
+    })
+    return wrong.length === 0
+      ? undefined
+      : `${wrong.join('; ')}. Rename or delete it: the worker waits, and then goes on with what it holds.`
   }
 
   commit(claim: string, element: Buffer, field: Buffer, { outcome, value }: PlainOutcome) {
-    return runScript(this.client, plainCommit, {
+    return this.#run(plainCommit, {
       keys: { ...this.keys, claim: this.keys.claim(claim) },
       args: { element, field, outcome, value },
     })
   }
 
   answer(field: Buffer, { outcome, value }: PlainOutcome) {
-    return runScript(this.client, plainAnswer, { keys: this.keys, args: { field, outcome, value } })
+    return this.#run(plainAnswer, { keys: this.keys, args: { field, outcome, value } })
   }
 
   /** Returns what a claim holds, but for what the caller still runs. At most 64 a call; see `left`. */
@@ -63,11 +95,12 @@ export class PlainStore {
 
   /** What a claim holds, newest first, at most 64. */
   held(claim: string): Promise<Buffer[]> {
-    return this.client.lrangeBuffer(this.keys.claim(claim), -64, -1)
+    const key = this.keys.claim(claim)
+    return this.#read({ key, kind: 'list' }, () => this.client.lrangeBuffer(key, -64, -1))
   }
 
   register(worker: string, leaseMs: number, info: string, claims: readonly string[]) {
-    return runScript(this.client, register, {
+    return this.#run(register, {
       keys: this.#workerKeys(worker),
       args: { worker, leaseMs, info, control: `${this.keys.workers}:control` },
       moreArgs: claims,
@@ -75,19 +108,19 @@ export class PlainStore {
   }
 
   heartbeat(worker: string, leaseMs: number, threads: number) {
-    return runScript(this.client, heartbeat, {
+    return this.#run(heartbeat, {
       keys: this.#workerKeys(worker),
       args: { worker, leaseMs, threads, stats: '' },
     })
   }
 
   enroll(worker: string, claim: string) {
-    return runScript(this.client, enroll, { keys: this.#workerKeys(worker), args: { worker, claim } })
+    return this.#run(enroll, { keys: this.#workerKeys(worker), args: { worker, claim } })
   }
 
   /** 'held' when the claim still holds elements. */
   retireClaim(worker: string, claim: string) {
-    return runScript(this.client, retireClaim, {
+    return this.#run(retireClaim, {
       keys: {
         claim: this.keys.claim(claim),
         claims: this.keys.claims(worker),
@@ -99,7 +132,7 @@ export class PlainStore {
   }
 
   leave(worker: string, claims: readonly string[]) {
-    return runScript(this.client, leave, {
+    return this.#run(leave, {
       keys: this.#workerKeys(worker),
       args: { worker, control: `${this.keys.workers}:control` },
       moreKeys: claims.map(claim => this.keys.claim(claim)),
@@ -107,22 +140,26 @@ export class PlainStore {
   }
 
   declareDead(leaseMs: number) {
-    return runScript(this.client, declareDead, { keys: this.keys, args: { leaseMs } })
+    return this.#run(declareDead, { keys: this.keys, args: { leaseMs } })
   }
 
   claimsOf(worker: string): Promise<string[]> {
-    return this.client.smembers(this.keys.claims(worker))
+    const key = this.keys.claims(worker)
+    return this.#read({ key, kind: 'set' }, () => this.client.smembers(key))
   }
 
   /** Claims that ended within the last half hour, a few at a time, and forgets those that ended before. */
   async retiredClaims(): Promise<string[]> {
     const [seconds] = await this.client.time()
-    await this.client.zremrangebyscore(this.keys.retired, '-inf', String(Number(seconds) * 1000))
-    return this.client.zrange(this.keys.retired, 0, '63')
+    const key = this.keys.retired
+    return this.#read({ key, kind: 'zset' }, async () => {
+      await this.client.zremrangebyscore(key, '-inf', String(Number(seconds) * 1000))
+      return this.client.zrange(key, 0, '63')
+    })
   }
 
   bury(worker: string, claims: readonly string[]) {
-    return runScript(this.client, bury, {
+    return this.#run(bury, {
       keys: this.#workerKeys(worker),
       args: { worker },
       moreKeys: claims.map(claim => this.keys.claim(claim)),
@@ -134,11 +171,37 @@ export class PlainStore {
     args: { worker: string; reason: 'uncharged' | 'death'; maxDeaths: number; failure: string },
     fields: readonly Buffer[],
   ) {
-    return runScript(this.client, plainReturn, {
+    return this.#run(plainReturn, {
       keys: { ...this.keys, claim: this.keys.claim(claim) },
       args,
       moreArgs: fields,
     })
+  }
+
+  /** Runs a script. Where it stumbles over a key of ours, that is cleared away; the caller tries again in its manner. */
+  async #run<K extends string, A extends string, R>(script: Script<K, A, R>, call: ScriptCall<K, A>): Promise<R> {
+    try {
+      return await runScript(this.client, script, call)
+    } catch (error) {
+      if (isDamage(error)) await this.#mend(kindsOf(script, call.keys, call.moreKeys))
+      throw error
+    }
+  }
+
+  /** Reads one of our keys, again where something else stood in it and was cleared away. */
+  async #read<T>(key: KindOfKey, read: () => Promise<T>): Promise<T> {
+    try {
+      return await read()
+    } catch (error) {
+      if (!isDamage(error) || (await this.#mend([key])) === 0) throw error
+      return read()
+    }
+  }
+
+  #mend(keys: readonly KindOfKey[]): Promise<number> {
+    const { list, results, errors, malformed } = this.keys
+    const own = keys.filter(({ key }) => key !== list && key !== results && key !== errors)
+    return mendKeys(this.client, malformed, own)
   }
 
   #workerKeys(worker: string) {

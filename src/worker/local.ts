@@ -16,9 +16,19 @@ import type { LocalWorker } from './start-worker.ts'
 const farewellMs = 300
 const longestFarewellMs = 15_000
 
-/** Says nothing more when the driver has gone. */
+/**
+ * Says nothing more when the driver has gone. The driver remembers the last lines, in case this process dies. Not by
+ * reading its stderr: a pipe that a busy driver leaves full would stop this process, and cost it its lease.
+ */
 const say = (line: string) => {
-  if (process.connected) process.stderr.write(`${line}\n`)
+  if (!process.connected) return
+  process.stderr.write(`${line}\n`)
+  if (!behind) behind = process.send?.({ type: 'log', line } satisfies FromLocalWorker, caughtUp) === false
+}
+/** Lines are left out while the driver takes no more. */
+let behind = false
+const caughtUp = () => {
+  behind = false
 }
 const log: Log = { info: say, warn: say }
 
@@ -39,7 +49,7 @@ process.once('SIGTERM', () => {
   leave()
 })
 
-async function start({ target, namespace, queue, threads, tasks }: StartLocalWorker): Promise<LocalWorker> {
+async function start({ target, namespace, queue, threads, tasks, launch }: StartLocalWorker): Promise<LocalWorker> {
   try {
     const resolved = resolveWorkerOptions({
       namespace,
@@ -47,7 +57,7 @@ async function start({ target, namespace, queue, threads, tasks }: StartLocalWor
       threads: threads > 0 ? threads : availableParallelism(),
       log,
     })
-    const started = await startWorkerOn(target as RedisTarget, new URL(tasks), resolved)
+    const started = await startWorkerOn(target as RedisTarget, new URL(tasks), resolved, launch)
     // It had to give up, and the driver starts another. An exit would wait for a thread that can't be stopped.
     started.closed.catch(() => process.kill(process.pid, 'SIGKILL'))
     send({ type: 'ready', worker: started.id, hash: started.hash, tasks: started.tasks })

@@ -58,11 +58,15 @@ export interface LocalWorker extends RunningWorker {
   drain(withinMs?: number): Promise<void>
 }
 
-/** Like {@link startWorker}, with everything resolved. */
+/**
+ * Like {@link startWorker}, with everything resolved. `launch`: what the process that started this one calls this run
+ * of it, where it watches.
+ */
 export async function startWorkerOn(
   redis: RedisTarget,
   tasks: string | URL,
   options: ResolvedWorkerOptions,
+  launch = '',
 ): Promise<LocalWorker> {
   const target = portableTarget(redis)
   const bundle = await bundleTasks(tasks)
@@ -85,6 +89,7 @@ export async function startWorkerOn(
     label: host,
     hostname: hostname(),
     version: packageVersion(),
+    launch,
     subscriber,
     lanes,
     prepareThread: async () => {

@@ -5,6 +5,7 @@ import { decodeControl } from '../protocol/control.ts'
 import { controlChannel } from '../protocol/keys.ts'
 import { homeLane } from '../protocol/placement.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
+import { Tail } from '../runtime/tail.ts'
 import { within } from '../runtime/within.ts'
 import type { Client } from '../store/client.ts'
 import type { Lanes } from '../store/lanes.ts'
@@ -29,6 +30,8 @@ export interface SupervisorOptions extends ResolvedWorkerOptions {
   readonly label: string
   readonly hostname: string
   readonly version: string
+  /** What the process that started this one calls this run of it; empty where nobody watches. */
+  readonly launch: string
   /** Connected, with the list of the queue's lanes. */
   readonly lanes: Lanes
   readonly subscriber: Client
@@ -58,6 +61,8 @@ export class Supervisor {
   readonly #work = new Set<Promise<unknown>>()
   readonly #closed: { readonly promise: Promise<void>; resolve: () => void; reject: (error: Error) => void }
   readonly #startedAt = Date.now()
+  /** Told with each heartbeat, since a process that vanishes tells nothing more. */
+  readonly #recentLines = new Tail()
   readonly #firstId = newWorkerId()
   #module: ThreadModule = { tasks: [], reducers: [] }
   #draining: Promise<void> | undefined
@@ -218,6 +223,7 @@ export class Supervisor {
         break
       case 'log':
         from.log(message.line)
+        this.#recentLines.add(`thread ${from.number}: ${message.line}`)
         log[message.level](`thread ${from.number}: ${message.line}`)
         break
       case 'drained':
@@ -352,7 +358,7 @@ export class Supervisor {
   }
 
   #describe(id: string) {
-    const { hash, hostname, version, threads } = this.#options
+    const { hash, hostname, version, threads, launch } = this.#options
     const { tasks, reducers } = this.#module
     const names = tasks.map(({ name }) => name)
     return {
@@ -365,6 +371,7 @@ export class Supervisor {
       reducers,
       startedAt: this.#startedAt,
       version,
+      launch,
     }
   }
 
@@ -372,7 +379,8 @@ export class Supervisor {
     const { threads } = this.#crew
     const busy = threads.filter(({ board }) => board.look().slot !== undefined).length
     const settled = threads.reduce((sum, { board }) => sum + board.settled, 0)
-    return JSON.stringify({ busy, settled, rssBytes: process.memoryUsage.rss() })
+    const lines = this.#recentLines.lines
+    return JSON.stringify({ busy, settled, rssBytes: process.memoryUsage.rss(), lines })
   }
 
   #track(work: Promise<unknown>): void {

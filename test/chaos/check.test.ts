@@ -323,7 +323,36 @@ test('recovery is the time from a worker’s death until what it held runs elsew
     .kill('w1')
     .wait(2500)
   const { recovery } = check(tale.run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j').events)
-  expect(recovery).toEqual({ chunks: 1, p50Ms: 2510, p90Ms: 2510, p99Ms: 2510, mostMs: 2510 })
+  const all = { chunks: 1, p50Ms: 2510, p90Ms: 2510, p99Ms: 2510, mostMs: 2510 }
+  expect(recovery).toEqual({ all, undisturbed: all })
+})
+
+test('what Redis had lost, or given to others, before the worker was killed does not count', () => {
+  const claimed = () => new Tale().begin('j').claim('w1/1', 'c1', span('j', 0, 2))
+  const rest = (tale: Tale) =>
+    check(tale.kill('w1').wait(9000).run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j').events).recovery.all.chunks
+  expect(rest(claimed())).toBe(1)
+  expect(rest(claimed().lose())).toBe(0)
+  expect(rest(claimed().freeze('w1').thaw('w1'))).toBe(0)
+  expect(rest(claimed().freeze('w1').thaw('w1', false))).toBe(1)
+})
+
+test.each([
+  ['that was over a lease before is none between', -5000, 1],
+  ['that ended within the lease before the kill may have begun the grace anew', -500, 0],
+  ['after the kill disturbs it', 1000, 0],
+])('a fault %s', (_, atMs, undisturbed) => {
+  const fault = (tale: Tale) =>
+    tale
+      .add('harness', { type: 'fault', fault: 'redis-kill', state: 'begins' })
+      .add('harness', { type: 'fault', fault: 'redis-kill', state: 'ends' })
+  const tale = new Tale().begin('j')
+  if (atMs < 0) fault(tale).wait(-atMs)
+  tale.claim('w1/1', 'c1', span('j', 0, 2)).kill('w1')
+  if (atMs > 0) fault(tale.wait(atMs))
+  const { recovery } = check(tale.wait(500).run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j').events, 2000)
+  expect(recovery.all.chunks).toBe(1)
+  expect(recovery.undisturbed.chunks).toBe(undisturbed)
 })
 
 describe('what may stay in Redis', () => {

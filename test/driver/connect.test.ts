@@ -10,6 +10,7 @@ import {
   EvictionPolicyError,
   RedisUnreachableError,
   TaskModuleError,
+  TaskQuarantinedError,
   UsageError,
 } from '../../src/index.ts'
 import { Proxy } from '../../chaos/proxy.ts'
@@ -18,7 +19,7 @@ import { startRedis } from '../support/redis.ts'
 import type { RedisProcess } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { tasksFile } from './support/bench.ts'
-import { square, wait } from './support/tasks.ts'
+import { lethal, square, wait } from './support/tasks.ts'
 
 let redis: RedisProcess
 beforeAll(async () => {
@@ -154,6 +155,18 @@ describe('connect', () => {
     expect(localWorkers()).toEqual([])
     expect(() => mill.submit(square, 1)).toThrow(ConnectionClosedError)
   })
+
+  test('a task that kills the local worker is set aside with the signal and its last lines', async () => {
+    const mill = await connect({ redis: redis.url, tasks: tasksFile, threads: 1, namespace: 'lethal' })
+    const error = await caught(mill.run(lethal, 'goodbye'))
+    expect(error).toBeInstanceOf(TaskQuarantinedError)
+    expect((error as TaskQuarantinedError).evidence.join('\n')).toMatch(
+      /which was ended by SIGKILL[^]*its input was 'goodbye'[^]*MB of memory[^]*log: thread 0: lethal \S+: goodbye/,
+    )
+    // Its worker has been started again.
+    expect(await mill.run(square, 3)).toBe(9)
+    await mill.close()
+  }, 120_000)
 
   test('in a task module that a worker loads is refused, with what to do', async () => {
     const file = join(mkdtempSync(join(fileURLToPath(new URL('.', import.meta.url)), '.nested-')), 'tasks.ts')

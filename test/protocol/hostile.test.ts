@@ -10,7 +10,13 @@ import {
 } from '../../src/protocol/chunk.ts'
 import type { ChunkHeader } from '../../src/protocol/chunk.ts'
 import { decodeControl, encodeControl } from '../../src/protocol/control.ts'
-import { decodeQuarantined, encodeEvidence } from '../../src/protocol/evidence.ts'
+import {
+  decodeProcessEnd,
+  decodeQuarantined,
+  encodeEvidence,
+  encodeProcessEnd,
+  processEnd,
+} from '../../src/protocol/evidence.ts'
 import { describeFailure, reviveFailure } from '../../src/protocol/failure.ts'
 import { inputPreview, inputsOf } from '../../src/protocol/inputs.ts'
 import { decodeOutcome, encodeOutcome } from '../../src/protocol/outcome.ts'
@@ -190,14 +196,24 @@ const readers: Readonly<Record<string, Reader>> = {
       }),
   },
   "what a worker's last heartbeat said": {
-    originals: [Buffer.from(JSON.stringify({ busy: 1, settled: 99, rssBytes: 123_456_789 }))],
+    originals: [Buffer.from(JSON.stringify({ busy: 1, settled: 99, rssBytes: 123_456_789, lines: ['a', 'b'] }))],
     read: bytes => {
-      const { busy, settled, rssBytes } = decodeWorkerStats(bytes.toString('utf8'))
+      const { busy, settled, rssBytes, lines } = decodeWorkerStats(bytes.toString('utf8'))
       mustBe(
         [busy, settled, rssBytes].every(n => Number.isFinite(n) && n >= 0),
         'odd numbers',
       )
+      mustBe(areFewLines(lines), 'odd lines')
       return rssBytes > 0
+    },
+  },
+  "how a worker's process ended": {
+    originals: [Buffer.from(encodeProcessEnd(processEnd(null, 'SIGKILL', ['a line', 'another'])))],
+    read: bytes => {
+      const end = decodeProcessEnd(bytes.toString('utf8'))
+      if (end === undefined) return false
+      mustBe(typeof end.how === 'string' && end.how.length <= 300 && areFewLines(end.lines), 'odd words')
+      return true
     },
   },
   'the failure of a task': {
@@ -304,4 +320,8 @@ function caseOf(originals: readonly Buffer[], next: () => number): Buffer {
     default:
       return mutated(original, originals[next() % originals.length]!, next, textual)
   }
+}
+
+function areFewLines(lines: readonly unknown[]): boolean {
+  return lines.length <= 20 && lines.every(line => typeof line === 'string' && line.length <= 300)
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { redisNowMs } from '../../src/store/inspect/census.ts'
+import { redisNowMs, workerRecord } from '../../src/store/inspect/census.ts'
 import { useRedis } from '../store/support/lane.ts'
 
 const redis = useRedis()
@@ -23,6 +23,25 @@ describe('register and heartbeat', () => {
     expect(await lane.members.enroll('w', 'b')).toBe('unknown')
     await lane.client.flushall()
     expect(await lane.members.heartbeat('w', beat)).toBe('unknown')
+    expect(await lane.allKeys()).toEqual([])
+  })
+
+  test('a worker whose process was seen to end has no lease left, but keeps its claims until it is declared dead', async () => {
+    const lane = redis.lane()
+    await lane.join('w', ['a'], { leaseMs: 60_000 })
+    await lane.join('other', ['b'], { leaseMs: 60_000 })
+    expect(await lane.members.noteEnd('w', '{"how":"was ended by SIGKILL"}')).toBe('noted')
+    expect(Number(await lane.client.zscore(lane.keys.workers, 'w'))).toBeLessThanOrEqual(await redisNowMs(lane))
+    expect(Number(await lane.client.zscore(lane.keys.workers, 'other'))).toBeGreaterThan(await redisNowMs(lane))
+    expect(await workerRecord(lane, 'w')).toMatchObject({ end: '{"how":"was ended by SIGKILL"}' })
+    expect(await lane.members.claimsOf('w')).toEqual(['a'])
+    // The grace holds for it too: no reaper has run for a lease.
+    expect(await lane.members.declareDead(60_000)).toEqual([])
+  })
+
+  test('the end of a worker that is gone leaves nothing behind', async () => {
+    const lane = redis.lane()
+    expect(await lane.members.noteEnd('w', '{}')).toBe('unknown')
     expect(await lane.allKeys()).toEqual([])
   })
 

@@ -70,6 +70,7 @@ async function startWorker(...more: string[]): Promise<NodeProcess> {
       'result_hash',
       '--plain-channel',
       'task_channel',
+      '--no-restart',
       ...more,
     ],
     { cwd: folder },
@@ -131,6 +132,34 @@ describe('plain-Redis mode', () => {
     const runs = (await readFile(join(folder, 'runs'), 'utf8')).split('\n').filter(line => line.startsWith('"slow'))
     // Only what the victim's two threads held, and at most one that was on its way to it, may have run twice.
     expect(runs.length - 120).toBeLessThanOrEqual(3)
+  })
+
+  it('waits, and says which key is not what it must be, while something else stands where the results go', async () => {
+    const worker = await startWorker()
+    await redis.cli('SET', 'result_hash', 'mine')
+    await redis.cli('LPUSH', 'task_queue', ...Array.from({ length: 20 }, (_, i) => `e${i}`))
+    await worker.waitForLine(
+      /cannot write a result: "result_hash" holds a string and must be a hash, so that no result/,
+    )
+    await redis.cli('RENAME', 'result_hash', 'elsewhere')
+    await results(20)
+    expect(await redis.cli('GET', 'elsewhere')).toBe('mine')
+    await redis.cli('SET', 'task_queue', 'mine')
+    await worker.waitForLine(/cannot take elements: "task_queue" holds a string and must be a list, so that no element/)
+    await redis.cli('DEL', 'task_queue')
+    await redis.cli('LPUSH', 'task_queue', 'again')
+    await results(21)
+    // Not each element that waited was run again.
+    const runs = (await readFile(join(folder, 'runs'), 'utf8')).split('\n').filter(line => /^"e\d+"$/.test(line))
+    expect(runs).toHaveLength(20)
+  })
+
+  it('gives an error to what is nested too deeply to be handed to a thread, and runs on', async () => {
+    await startWorker('--threads', '1')
+    const deep = `{"id":"deep","input":${'['.repeat(30_000)}${']'.repeat(30_000)}}`
+    await redis.cli('LPUSH', 'task_queue', deep, 'after')
+    await results(1)
+    expect(await redis.cli('HGET', 'result_hash:errors', 'deep')).toMatch(/ValueNotEncodableError/)
   })
 
   it('sets an element aside that kills its process again and again, without charging its neighbours', async () => {

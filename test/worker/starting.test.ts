@@ -103,6 +103,7 @@ describe('a local worker', () => {
       queue: 'default',
       threads: 1,
       tasks: tasksUrl,
+      launch: 'l1',
     }
     child.send(message)
     return child

@@ -2,12 +2,19 @@ import { availableParallelism } from 'node:os'
 import { Command } from 'commander'
 import { findTaskFile } from '../../code/task-file.ts'
 import { TaskModuleError, UsageError } from '../../errors.ts'
+import type { ProcessEnd } from '../../protocol/evidence.ts'
 import type { Log } from '../../runtime/log.ts'
 import { checkServers } from '../../store/inspect/server.ts'
-import { startWorker } from '../../worker/index.ts'
+import { noteProcessEnd } from '../../store/note-end.ts'
+import { redisTarget } from '../../store/target.ts'
+import { resolveWorkerOptions } from '../../worker/options.ts'
+import { startWorkerOn } from '../../worker/start-worker.ts'
 import { startPlainWorker, type PlainWorkerOptions } from '../../worker/plain/index.ts'
 import { demoTasksUrl } from '../demo/tasks-url.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { findKeeper } from '../keeper.ts'
+import type { Keeper } from '../keeper.ts'
+import { keepProcess } from '../kept-process.ts'
 import { wholeNumber, withRedis, type RedisFlags } from '../options.ts'
 import { withLanes, withRedisServer, type FoundRedis } from '../redis.ts'
 import { stoppable } from '../signals.ts'
@@ -20,6 +27,7 @@ interface WorkerFlags extends RedisFlags {
   readonly rssMb?: number
   readonly maxDeaths?: number
   readonly demo?: boolean
+  readonly restart: boolean
   readonly plainTask?: string
   readonly plainList?: string
   readonly plainResults?: string
@@ -66,6 +74,10 @@ export function workerCommand(end: (exitCode: number) => void): Command {
       wholeNumber(1, 1000),
     )
     .option('--demo', 'run the tasks of millrace demo instead of a module of yours')
+    .option(
+      '--no-restart',
+      'be one process, which ends with whatever a task does to it; by default a second one starts it again and sees how it ended',
+    )
   withRedis(command)
   command
     .optionsGroup('Plain-Redis mode (strings from a List, results into a Hash):')
@@ -76,8 +88,20 @@ export function workerCommand(end: (exitCode: number) => void): Command {
   return command.action(async (tasks: string | undefined, flags: WorkerFlags) => {
     const file = await taskFile(tasks, flags)
     const plain = plainOptions(flags)
-    end(await withRedisServer(flags, found => stoppable(signal => work(file, { flags, plain, found, signal }))))
+    const keeper = findKeeper()
+    end(
+      await withRedisServer(flags, found => {
+        if (flags.restart && keeper === undefined) return keep(flags, found)
+        return (keeper?.stoppable ?? stoppable)(signal => work(file, { flags, plain, found, signal, keeper }))
+      }),
+    )
   })
+}
+
+function keep(flags: WorkerFlags, found: FoundRedis): Promise<number> {
+  const onEnd = (launch: string, end: ProcessEnd) =>
+    withLanes(found, flags, lanes => noteProcessEnd(lanes, launch, end)).catch(() => undefined)
+  return keepProcess({ args: process.argv.slice(2), onEnd, say })
 }
 
 interface Work {
@@ -85,12 +109,16 @@ interface Work {
   readonly plain: PlainFlags | undefined
   readonly found: FoundRedis
   readonly signal: AbortSignal
+  readonly keeper: Keeper | undefined
 }
 
-async function work(file: string, { flags, plain, found, signal }: Work): Promise<number> {
+async function work(file: string, { flags, plain, found, signal, keeper }: Work): Promise<number> {
   // Said at once, in full, and before anything is compiled.
   await withLanes(found, flags, lanes => lanes.withServers(servers => checkServers(servers, lanes.target.kind)))
-  const worker = await (plain === undefined ? start(file, flags, found) : startPlain(file, flags, plain, found))
+  const worker = await (plain === undefined
+    ? start(file, flags, found, keeper?.launch)
+    : startPlain(file, flags, plain, found))
+  keeper?.ready()
   say(`ready: worker ${worker.id} · ${plural(flags.threads, 'thread')} · ${worker.work} · ${found.where}`)
   await Promise.race([aborted(signal), worker.closed])
   if (signal.aborted) say(`draining: worker ${worker.id} takes no more tasks and finishes those that run`)
@@ -103,10 +131,9 @@ async function start(
   file: string,
   { threads, namespace, queue, leaseMs, heapMb, rssMb, maxDeaths }: WorkerFlags,
   { redis }: FoundRedis,
+  launch: string | undefined,
 ): Promise<Started> {
-  const worker = await startWorker({
-    tasks: file,
-    redis,
+  const options = resolveWorkerOptions({
     threads,
     namespace,
     queue,
@@ -116,6 +143,7 @@ async function start(
     ...(maxDeaths === undefined ? {} : { maxDeaths }),
     log,
   })
+  const worker = await startWorkerOn(redisTarget(redis), file, options, launch)
   const { id, tasks, hash, closed } = worker
   closed.catch((error: unknown) => {
     log.warn(error instanceof Error ? error.message : String(error))
@@ -186,6 +214,8 @@ async function taskFile(tasks: string | undefined, { demo }: WorkerFlags): Promi
 const log: Log = { info: say, warn: say }
 
 function say(line: string): void {
+  // Whoever keeps this process is gone, and with it who reads its stderr.
+  if (process.send !== undefined && !process.connected) return
   process.stderr.write(`${line}\n`)
 }
 

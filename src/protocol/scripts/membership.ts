@@ -169,3 +169,22 @@ redis.call('DEL', workerKey, claimsKey)
 return 'buried'
 `,
 })
+
+/**
+ * Whoever started a worker's process has seen it end. Notes how, for the evidence of what the process held, and ends its
+ * lease: nothing is left to wait for. It is declared dead like any other, so the reaper's grace holds all the same.
+ */
+export const noteEnd = defineScript({
+  name: 'noteEnd',
+  flags: ['allow-oom'],
+  keys: ['workers', 'worker'],
+  args: ['worker', 'note'],
+  reply: oneOf('noted', 'unknown'),
+  uses: [time],
+  lua: `
+if redis.call('HEXISTS', workerKey, 'info') == 0 then return 'unknown' end
+redis.call('HSET', workerKey, 'end', note)
+redis.call('ZADD', workersKey, 'XX', int(clock()), worker)
+return 'noted'
+`,
+})

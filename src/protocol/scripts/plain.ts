@@ -11,6 +11,10 @@ export const plainCommit = defineScript({
   args: ['element', 'field', 'outcome', 'value'],
   reply: oneOf('committed', 'fenced'),
   lua: `
+-- What can fail comes before the first write: an element that has left its claim without a result would be lost.
+redis.call('HLEN', resultsKey)
+redis.call('HLEN', errorsKey)
+redis.call('HLEN', deathsKey)
 if redis.call('LREM', claimKey, -1, element) == 0 then return 'fenced' end
 if outcome == 'ok' then
   redis.call('HSET', resultsKey, field, value)
@@ -48,13 +52,17 @@ if reason == 'death' then
 else
   for i = moreArgsFrom, #ARGV do kept[ARGV[i]] = (kept[ARGV[i]] or 0) + 1 end
 end
+-- What can fail comes before the first write.
+redis.call('LLEN', listKey)
+redis.call('HLEN', errorsKey)
+redis.call('HLEN', deathsKey)
 local length = redis.call('LLEN', claimKey)
 local elements = redis.call('LRANGE', claimKey, -64, -1)
 local returned, quarantined, stay = 0, 0, {}
 for _, element in ipairs(elements) do
   local deaths = 0
   if reason == 'death' then
-    deaths = tonumber(redis.call('HGET', deathsKey, element) or 0)
+    deaths = tonumber(redis.call('HGET', deathsKey, element) or 0) or 0
     if deaths == 0 then deaths = 1 elseif length == 1 then deaths = deaths + 1 end
   end
   if kept[element] and kept[element] > 0 then

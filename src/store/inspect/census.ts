@@ -50,16 +50,20 @@ export function retiredClaims(lane: LaneStore, from: number, most: number): Prom
   return readPage(lane, lane.keys.retired, from, most)
 }
 
-/** What a worker said of itself, as JSON, and with its last heartbeat; null when Redis does not know it. */
-export async function workerRecord(
-  lane: LaneStore,
-  worker: string,
-): Promise<{ readonly info: string | null; readonly stats: string | null }> {
+/** What a worker's record has, as JSON: what it said of itself, and with its last heartbeat, and how its process ended. */
+export interface WorkerRecord {
+  readonly info: string | null
+  readonly stats: string | null
+  readonly end: string | null
+}
+
+/** All null when Redis does not know the worker. */
+export async function workerRecord(lane: LaneStore, worker: string): Promise<WorkerRecord> {
   const key = workerKeys(lane.lane, worker).worker
-  const [info = null, stats = null] = await lane.read([{ key, kind: 'hash' }], () =>
-    lane.client.hmget(key, 'info', 'stats'),
+  const [info = null, stats = null, end = null] = await lane.read([{ key, kind: 'hash' }], () =>
+    lane.client.hmget(key, 'info', 'stats', 'end'),
   )
-  return { info, stats }
+  return { info, stats, end }
 }
 
 /** How many threads block on the stage of this code. */

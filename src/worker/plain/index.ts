@@ -8,14 +8,17 @@ import { plainKeys, readPlainElement } from '../../protocol/plain.ts'
 import type { PlainNames } from '../../protocol/plain.ts'
 import { PlainReaper } from '../../recovery/plain-reaper.ts'
 import { jitteredBackoffMs } from '../../runtime/backoff.ts'
+import { sparingLog } from '../../runtime/log.ts'
 import type { Log } from '../../runtime/log.ts'
 import { Loop } from '../../runtime/loop.ts'
 import { openClient } from '../../store/client.ts'
 import type { Place } from '../../store/cluster-connector.ts'
 import { redisTarget } from '../../store/target.ts'
 import type { RedisInput, RedisTarget } from '../../store/target.ts'
+import { isDamage } from '../../store/mend.ts'
 import { PlainStore } from '../../store/plain-store.ts'
 import type { PlainOutcome } from '../../store/plain-store.ts'
+import { Inbox } from './inbox.ts'
 import { PlainPool } from './pool.ts'
 import type { Attempt } from './pool.ts'
 
@@ -45,6 +48,8 @@ interface Running {
 }
 
 const blockMs = 2000
+/** What goes wrong again and again is said so often. */
+const repeatMs = 30_000
 
 /**
  * A worker for programs that know only LPUSH, HGET and PUBLISH: takes elements from a List, one per free thread, has
@@ -71,7 +76,7 @@ export async function startPlainWorker(options: PlainWorkerOptions): Promise<Run
     await pool.stop()
     throw error
   }
-  const worker = new PlainWorker(id, pool, target, options)
+  const worker = new PlainWorker(id, pool, target, { ...options, log: sparingLog(options.log, repeatMs) })
   await worker.start()
   return worker
 }
@@ -100,6 +105,7 @@ class PlainWorker implements RunningPlainWorker {
   /** Claims of former connections, kept until nothing can arrive in them any more. */
   readonly #former = new Map<string, number>()
   readonly #work = new Set<Promise<void>>()
+  readonly #inbox: Inbox
   #claim = randomName()
   #draining = false
   #taking: Promise<void> | undefined
@@ -111,6 +117,13 @@ class PlainWorker implements RunningPlainWorker {
     this.#options = options
     this.#leaseMs = options.leaseMs ?? 6000
     this.#maxDeaths = options.maxDeaths ?? 3
+    this.#inbox = new Inbox({
+      readers: options.threads,
+      read: message => this.#track(this.#answer(message)),
+      onDropped: dropped => {
+        if (Math.log10(dropped) % 1 === 0) options.log.warn(`too many messages wait: ${dropped} were not run`)
+      },
+    })
     const open = (name: string, silenceMs: number, place: Place = { slot: keySlot(options.list) }) => {
       const client = openClient(target, { name: `millrace:plain-${name}`, silenceMs, once: true }, place)
       client.on('error', () => undefined)
@@ -140,7 +153,7 @@ class PlainWorker implements RunningPlainWorker {
     })
     if (this.#subscriber !== undefined && channel !== undefined) {
       this.#subscriber.on('messageBuffer', (_channel: Buffer, message: Buffer) => {
-        this.#track(this.#answer(message))
+        this.#inbox.add(message)
       })
       await this.#subscriber.subscribe(channel)
     }
@@ -157,6 +170,7 @@ class PlainWorker implements RunningPlainWorker {
   async #drain(): Promise<void> {
     this.#draining = true
     const deadline = new Promise<void>(resolve => setTimeout(resolve, this.#options.drainMs ?? 25_000).unref())
+    this.#inbox.clear()
     await this.#subscriber?.unsubscribe()
     await Promise.race([Promise.all([this.#taking, this.#pool.whenQuiet()]), deadline])
     await this.#pool.stop()
@@ -196,6 +210,8 @@ class PlainWorker implements RunningPlainWorker {
       await this.#register()
     // A subscription waits without a command under way: only a question shows that the connection is half-open.
     this.#subscriber?.ping().catch(() => undefined)
+    // Where its claims were lost with what something else wrote there, nobody would look into this one after its death.
+    await this.#store.enroll(this.id, this.#claim)
     for (const [claim, since] of this.#former) {
       await this.#store.giveBack(
         claim,
@@ -214,6 +230,7 @@ class PlainWorker implements RunningPlainWorker {
     let enrolled = this.#claim
     for (;;) {
       await this.#pool.whenIdle()
+      await this.#whenWritten()
       if (this.#isDraining()) break
       const claim = this.#claim
       try {
@@ -230,12 +247,12 @@ class PlainWorker implements RunningPlainWorker {
         // A suspect runs alone, so that if the process dies again it was certainly this one.
         if (deaths > 0) await this.#pool.whenQuiet()
         const run = this.#run(running)
-        this.#track(run)
+        this.#track(run).catch(() => undefined)
         if (deaths > 0) await run
       } catch (error) {
         if (this.#isDraining()) break
         failures++
-        if (failures === 3) this.#options.log.warn(`cannot take elements: ${messageOf(error)}`)
+        if (failures >= 3) this.#options.log.warn(await this.#explain('cannot take elements', error))
         await new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(failures, { firstMs: 50, mostMs: 1000 })))
       }
     }
@@ -297,20 +314,33 @@ class PlainWorker implements RunningPlainWorker {
         await write()
         return
       } catch (error) {
-        if (failures === 5) this.#options.log.warn(`cannot write a result: ${messageOf(error)}`)
+        if (failures >= 5) this.#options.log.warn(await this.#explain('cannot write a result', error))
         if (this.#draining && failures > 20) return
         await new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(failures, { firstMs: 50, mostMs: 1000 })))
       }
     }
   }
 
-  #track(work: Promise<void>): void {
+  /** Results that can't be written keep their elements: no more are taken than can be held. */
+  async #whenWritten(): Promise<void> {
+    const most = 2 * this.#options.threads
+    while (this.#work.size >= most && !this.#draining) await Promise.race(this.#work)
+  }
+
+  /** Says which key of the user's is not what it must be, if that is the reason. */
+  async #explain(what: string, error: unknown): Promise<string> {
+    const complaint = isDamage(error) ? await this.#store.complaint().catch(() => undefined) : undefined
+    return `${what}: ${complaint ?? messageOf(error)}`
+  }
+
+  #track(work: Promise<void>): Promise<void> {
     const tracked = work
       .catch((error: unknown) => {
         this.#options.log.warn(messageOf(error))
       })
       .finally(() => this.#work.delete(tracked))
     this.#work.add(tracked)
+    return tracked
   }
 }
 

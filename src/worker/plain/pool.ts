@@ -120,7 +120,13 @@ export class PlainPool implements Service {
               })
             }, timeoutMs + graceMs)
       slot.busy = { call, settle, timer }
-      worker.postMessage({ ...request, call, timeoutMs } satisfies PlainCall)
+      try {
+        worker.postMessage({ ...request, call, timeoutMs } satisfies PlainCall)
+      } catch (error) {
+        // JSON may be nested deeper than a value can be copied.
+        const message = `The input can't be handed to a thread: ${error instanceof Error ? error.message : String(error)}`
+        settle({ type: 'threw', name: 'ValueNotEncodableError', message, stack: '' })
+      }
     })
   }
 

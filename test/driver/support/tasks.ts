@@ -24,6 +24,12 @@ export const wait = task('wait', async ({ ms, value }: { ms: number; value: numb
   await sleep(ms, undefined, { signal: ctx.signal })
   return value
 })
+/** Takes its process down, and says something first. */
+export const lethal = task('lethal', async (says: string, ctx) => {
+  ctx.log(says)
+  await sleep(50)
+  process.kill(process.pid, 'SIGKILL')
+})
 /** Leaves a line in a file for each time that it runs. */
 export const note = task('note', async ({ file, line, ms = 0 }: { file: string; line: string; ms?: number }) => {
   if (ms > 0) await sleep(ms)

@@ -272,6 +272,7 @@ export function workerInfo(id: string, info: Partial<WorkerInfo> = {}): WorkerIn
     reducers: [],
     startedAt: 0,
     version: '0.0.0',
+    launch: '',
     ...info,
   }
 }

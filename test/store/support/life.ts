@@ -72,6 +72,7 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
   await scripts.members.declareDead(6000)
   await scripts.claims.giveBackOfDead(part.job, hash, 'm', death)
   await lane.client.zadd(lane.keys.dead, 1, 'mortal')
+  await scripts.members.noteEnd('mortal', '{}')
   await scripts.members.bury('mortal', ['m'])
   await scripts.upkeep.noteQuarantine(part.job, 1, 'evidence', chunkOf(part, { first: 1 }))
 

@@ -103,10 +103,17 @@ export const recorded = task('recorded', ({ file, ms, x }) => {
   return x
 })
 
+/** Gives back what it gets. */
+export const echo = task('echo', input => input)
 /** Ends its process when it is told to, unless `cure` is there. */
-export const kills = task('kills', async ({ ms = 0, kill = false, cure }, ctx) => {
+export const kills = task('kills', async ({ ms = 0, kill = false, signal = 'SIGKILL', says, cure }, ctx) => {
+  if (says !== undefined) ctx.log(says)
   if (ms > 0) await sleep(ms)
-  if (kill && !existsSync(cure ?? '/nowhere')) process.kill(process.pid, 'SIGKILL')
+  if (kill && !existsSync(cure ?? '/nowhere')) {
+    process.kill(process.pid, signal)
+    // Signals but SIGKILL take a moment.
+    await sleep(60_000)
+  }
   return ctx.attempt
 })
 /** Takes memory that no heap limit covers, without bound. */
