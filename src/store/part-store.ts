@@ -9,10 +9,13 @@ import { enlist } from '../protocol/scripts/enlist.ts'
 import { scanResults } from '../protocol/scripts/scan-results.ts'
 import { submit } from '../protocol/scripts/submit.ts'
 import { LaneAccess } from './lane-access.ts'
+import { PreparedScript, PreparedScripts } from './prepared-script.ts'
 import type { PartName } from './lane-access.ts'
 
 /** What drivers do with the part of a job: submit, collect, release, drop. */
 export class PartStore extends LaneAccess {
+  readonly #submits = new PreparedScripts<ReturnType<typeof submit.parse>>()
+
   submit(
     part: PartName & { readonly hash: string; readonly collector: string },
     batch: {
@@ -29,23 +32,33 @@ export class PartStore extends LaneAccess {
       readonly shared?: Buffer | undefined
     },
   ) {
-    const fields = batch.create === undefined ? [] : partFieldArguments(batch.create)
-    const shared = batch.create === undefined || batch.shared === undefined ? [] : [batch.shared]
+    const { from, to, skipped, elements, create, driverLeaseMs } = batch
+    const complete = batch.complete ? 1 : 0
+    if (create === undefined) {
+      const { job, incarnation, collector, hash } = part
+      const prepared = this.#submits.get(`${incarnation} ${collector} ${driverLeaseMs} ${job} ${hash}`, () => {
+        const keys = { ...partKeys(this.lane, job), ...codeKeys(this.lane, hash), ...this.keys }
+        return PreparedScript.of(submit, keys, [job, incarnation, collector, String(driverLeaseMs)])
+      })
+      return this.runPrepared(prepared, [from, to, skipped, complete, 0, 0, ...elements])
+    }
+    const fields = partFieldArguments(create)
+    const shared = batch.shared === undefined ? [] : [batch.shared]
     return this.run(submit, {
       keys: { ...partKeys(this.lane, part.job), ...codeKeys(this.lane, part.hash), ...this.keys },
       args: {
         job: part.job,
         incarnation: part.incarnation,
         collector: part.collector,
-        from: batch.from,
-        to: batch.to,
-        skipped: batch.skipped,
-        complete: batch.complete ? 1 : 0,
-        driverLeaseMs: batch.driverLeaseMs,
+        driverLeaseMs,
+        from,
+        to,
+        skipped,
+        complete,
         fieldCount: fields.length,
         sharedCount: shared.length,
       },
-      moreArgs: [...fields, ...shared, ...batch.elements],
+      moreArgs: [...fields, ...shared, ...elements],
     })
   }
 
