@@ -188,7 +188,7 @@ export class Feed {
     board.open(slot, claim.id)
     let elements: readonly Buffer[] | 'lost' = []
     const isNoted = noted?.claim === claim.id
-    let awaited = isNoted
+    let awaited = isNoted && !this.#stopped
     try {
       if (!isNoted) {
         const askedMs = performance.now()
