@@ -21,8 +21,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'commits are not fenced',
     file: `${scripts}/settle.ts`,
-    from: "if missing > 0 then return { 'fenced', 0 } end",
-    to: '',
+    from: "if not element then return { 'fenced', 0, 0 } end",
+    to: 'if not element then break end',
     caughtBy: { tests: ['test/protocol/scripts-settle.test.ts'] },
   },
   {

@@ -2,6 +2,8 @@ import { TaskCancelledError } from '../errors.ts'
 import { describeFailure } from '../protocol/failure.ts'
 import { randomName } from '../protocol/names.ts'
 import { encodeOutcome } from '../protocol/outcome.ts'
+import { cancelOn, CallStream } from './call-stream.ts'
+import type { Entry } from './call-stream.ts'
 import { errorOf, valuesOf } from './consume.ts'
 import type { ReadPiece } from './delivery.ts'
 import type { DrivenJob } from './driven-job.ts'
@@ -11,8 +13,8 @@ import { openJob } from './opening.ts'
 import type { Opening, OpeningContext } from './opening.ts'
 import type { Handle } from './types.ts'
 
-/** One call of `run` or `submit`. */
-interface Call {
+/** One call of `submit`. */
+interface BatchedCall {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: Error) => void
 }
@@ -27,31 +29,58 @@ export interface CallKind {
 
 const keepMs = 24 * 60 * 60 * 1000
 
-/** Gathers the calls of one turn: those of the same task and priority travel together as one job. */
+const keyOf = ({ priority, task }: CallKind) => `${priority} ${task}`
+
+/**
+ * Gathers single calls of the same task and priority. Those of `submit` that one turn makes are a job, whose id and index
+ * a handle shows; those of `run`, which show none, go into one job for as long as they come.
+ */
 export class Calls {
   readonly #context: OpeningContext
   readonly #onJob: (id: string, task: string, named: boolean, opening: Opening) => void
   readonly #batches = new Map<string, CallBatch>()
+  readonly #streams = new Map<string, CallStream>()
 
   constructor(context: OpeningContext, onJob: (id: string, task: string, named: boolean, opening: Opening) => void) {
     this.#context = context
     this.#onJob = onJob
   }
 
-  /** `entry`: the public method, where the user's trace begins. */
-  add(kind: CallKind, input: unknown, entry: (...args: never[]) => unknown): CallHandle {
-    if (kind.id !== undefined) return this.#start(kind, entry).add(input)
-    const key = `${kind.priority} ${kind.task}`
+  /** Resolves with the result. `entry`: the public method, where the user's trace begins. */
+  run(kind: CallKind, input: unknown, entry: Entry, signal: AbortSignal | undefined): Promise<unknown> {
+    if (kind.id !== undefined) return this.#start(kind, entry).add(input, signal).result()
+    const key = keyOf(kind)
+    let stream = this.#streams.get(key)
+    if (stream?.takesCalls !== true) {
+      stream?.retire()
+      stream = this.#stream(kind, key)
+    }
+    return stream.run(input, entry, signal)
+  }
+
+  /** The same, with a handle on the call. */
+  submit(kind: CallKind, input: unknown, entry: Entry, signal: AbortSignal | undefined): CallHandle {
+    if (kind.id !== undefined) return this.#start(kind, entry).add(input, signal)
+    const key = keyOf(kind)
     let batch = this.#batches.get(key)
     if (batch === undefined) {
       batch = this.#start(kind, entry)
       this.#batches.set(key, batch)
       setImmediate(() => this.#batches.delete(key))
     }
-    return batch.add(input)
+    return batch.add(input, signal)
   }
 
-  #start(kind: CallKind, entry: (...args: never[]) => unknown): CallBatch {
+  #stream(kind: CallKind, key: string): CallStream {
+    const stream = new CallStream(this.#context, kind.task, kind.priority, () => {
+      if (this.#streams.get(key) === stream) this.#streams.delete(key)
+    })
+    this.#streams.set(key, stream)
+    this.#onJob(stream.id, kind.task, false, stream.opening)
+    return stream
+  }
+
+  #start(kind: CallKind, entry: Entry): CallBatch {
     const batch = new CallBatch(this.#context, kind, new SubmittedAt(entry))
     this.#onJob(batch.id, kind.task, kind.id !== undefined, batch.opening)
     return batch
@@ -65,7 +94,7 @@ class CallBatch {
   readonly #kind: CallKind
   readonly #submittedAt: SubmittedAt
   readonly #inputs: unknown[] = []
-  readonly #calls: (Call | undefined)[] = []
+  readonly #calls: (BatchedCall | undefined)[] = []
   #open = 0
 
   constructor(context: OpeningContext, kind: CallKind, submittedAt: SubmittedAt) {
@@ -88,7 +117,7 @@ class CallBatch {
     })
   }
 
-  add(input: unknown): CallHandle {
+  add(input: unknown, signal: AbortSignal | undefined): CallHandle {
     const index = this.#inputs.push(input) - 1
     this.#open++
     const result = new Promise((resolve, reject) => {
@@ -96,7 +125,9 @@ class CallBatch {
     })
     // A handle whose result nobody asks for must not end the process when its task fails.
     result.catch(() => undefined)
-    return new CallHandle(`${this.id}/${index}`, result, () => this.#cancel(index))
+    const cancel = () => this.#cancel(index)
+    if (signal !== undefined) cancelOn(signal, result, cancel)
+    return new CallHandle(`${this.id}/${index}`, result, cancel)
   }
 
   /** @throws what the calls that have no outcome yet are to be rejected with. */
@@ -125,7 +156,7 @@ class CallBatch {
     for (const [i, value] of valuesOf(piece).entries()) this.#take(piece.first + i)?.resolve(value)
   }
 
-  #take(index: number): Call | undefined {
+  #take(index: number): BatchedCall | undefined {
     const call = this.#calls[index]
     this.#calls[index] = undefined
     if (call !== undefined) this.#open--

@@ -30,7 +30,7 @@ export interface FeederHost {
 }
 
 /** Packed and not yet sent: enough for the calls under way and the next. */
-const mostUnsent = 64
+export const mostUnsent = 64
 /** The largest range chunk of a windowed job: a fraction of the window, so that it moves on smoothly. */
 const mostRangeTasks = 32_768
 
@@ -148,7 +148,7 @@ export class RangeFeeder implements Feeder {
 }
 
 /** Leaves room for a chunk's header in what Redis takes as one string. */
-const payloadLimitBytes = maxValueBytes - 4096
+export const payloadLimitBytes = maxValueBytes - 4096
 
 /** @throws {UnencodableValueError | ValueTooLargeError} naming the input by its index in the job. */
 function encodePack(pack: Pack): Buffer {
@@ -159,7 +159,8 @@ function encodePack(pack: Pack): Buffer {
   return batches.length === 1 ? batches[0]!.bytes : Buffer.alloc(0)
 }
 
-function inputError(index: number, error: Error): Error {
+/** The error that names the input, by its index. */
+export function inputError(index: number, error: Error): Error {
   if (!(error instanceof UnencodableValueError)) return error
   const path = `$[${index}]${error.path.slice(1)}`
   return new UnencodableValueError(

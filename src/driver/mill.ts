@@ -69,11 +69,17 @@ export class ConnectedMill implements Mill {
   }
 
   async run<I, O, S>(task: Task<I, O, S>, ...[input, options]: InputArguments<I, SubmitOptions>): Promise<O> {
-    return (await this.#call(task, input, options, 'run').result()) as O
+    const { kind, signal, refusal } = this.#check(task, options)
+    if (refusal !== undefined) throw refusal
+    return (await this.#calls.run(kind, input, entryOf('run'), signal)) as O
   }
 
   submit<I, O, S>(task: Task<I, O, S>, ...[input, options]: InputArguments<I, SubmitOptions>): Handle<O> {
-    return this.#call(task, input, options, 'submit') as Handle<O>
+    const { kind, signal, refusal } = this.#check(task, options)
+    if (refusal === undefined) return this.#calls.submit(kind, input, entryOf('submit'), signal) as Handle<O>
+    const rejected = Promise.reject(refusal)
+    rejected.catch(ignore)
+    return new CallHandle(kind.id ?? 'never', rejected, () => Promise.resolve()) as Handle<O>
   }
 
   map<I, O, S>(
@@ -178,36 +184,15 @@ export class ConnectedMill implements Mill {
     for (const end of ends) await end()
   }
 
-  #call(
-    task: Task<never, unknown, never> | Task<unknown, unknown, unknown>,
-    input: unknown,
-    options: SubmitOptions | undefined,
-    entry: 'run' | 'submit',
-  ): CallHandle {
+  /** `refusal`: it is cancelled already. */
+  #check(task: unknown, options: SubmitOptions | undefined) {
     this.#mustBeOpen()
-    const { signal, id } = options ?? {}
-    const kind = {
-      task: nameOf(task),
-      priority: options === undefined ? 0 : priorityOf(options),
-      id: id === undefined ? undefined : checkJobId(id),
-    }
-    if (signal?.aborted === true) {
-      const rejected = Promise.reject(jobCancelled(id ?? kind.task, signal.reason))
-      rejected.catch(() => undefined)
-      return new CallHandle(id ?? 'never', rejected, () => Promise.resolve())
-    }
-    const handle = this.#calls.add(kind, input, entryOf(entry))
-    if (signal !== undefined) {
-      const onAbort = () => {
-        handle.cancel().catch(ignore)
-      }
-      signal.addEventListener('abort', onAbort, { once: true })
-      const done = () => {
-        signal.removeEventListener('abort', onAbort)
-      }
-      handle.result().then(done, done)
-    }
-    return handle
+    const name = nameOf(task)
+    if (options === undefined) return { kind: { task: name, priority: 0, id: undefined }, signal: undefined }
+    const { signal, id } = options
+    const kind = { task: name, priority: priorityOf(options), id: id === undefined ? undefined : checkJobId(id) }
+    const refusal = signal?.aborted === true ? jobCancelled(id ?? name, signal.reason) : undefined
+    return { kind, signal, refusal }
   }
 
   #watch(opening: Opening): void {

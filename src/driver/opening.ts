@@ -2,6 +2,7 @@ import { setImmediate as turnEnd } from 'node:timers/promises'
 import { JobConflictError, JobNotFoundError } from '../errors.ts'
 import type { PartFields, PartRecord } from '../protocol/records.ts'
 import type { LaneStore } from '../store/lane-store.ts'
+import { CallFeeder } from './call-feeder.ts'
 import { DrivenJob } from './driven-job.ts'
 import { ListFeeder, nothingToFeed, RangeFeeder } from './feeder.ts'
 import { jobCancelled } from './job-errors.ts'
@@ -28,7 +29,7 @@ export interface JobRequest {
   readonly detached: boolean
   readonly keepMs: number
   readonly shared: Buffer | undefined
-  readonly inputs: InputSource | Range
+  readonly inputs: InputSource | Range | CallFeeder
   /** The reducer for the workers, or '': asked at the end of the turn. */
   reducer(): string
 }
@@ -211,7 +212,9 @@ function drive(
     ...(record === undefined ? {} : { incarnation: record.incarnation, attaches: record.attaches }),
   })
   const job = new DrivenJob(link, { part, store, named, record })
-  if (record?.complete === true) {
+  if (inputs instanceof CallFeeder) {
+    job.begin(inputs.for(job))
+  } else if (record?.complete === true) {
     if (!(inputs instanceof Range)) inputs.close()
     job.begin(nothingToFeed)
   } else if (inputs instanceof Range) {

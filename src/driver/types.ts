@@ -150,7 +150,7 @@ export type InputArguments<I, P> = undefined extends I ? [input?: I, options?: P
  * closed, and with {@link UsageError} for arguments that can't be used. While Redis is away everything waits.
  */
 export interface Mill extends AsyncDisposable {
-  /** One task, one result. @example await mill.run(square, 12) // 144 */
+  /** One task, one result; it needs no handle, and is the quickest. @example await mill.run(square, 12) // 144 */
   run<I, O, S>(task: Task<I, O, S>, ...args: InputArguments<I, SubmitOptions>): Promise<O>
   /** One task; those submitted in the same turn travel together as one job. @example const handle = mill.submit(score, row) */
   submit<I, O, S>(task: Task<I, O, S>, ...args: InputArguments<I, SubmitOptions>): Handle<O>

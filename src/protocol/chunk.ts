@@ -53,7 +53,16 @@ export function encodeHeader(header: ChunkHeader): string {
 }
 
 export function encodeChunk(header: ChunkHeader, payload: Uint8Array): Buffer {
-  return Buffer.concat([Buffer.from(`${encodeHeader(header)}\n`), payload])
+  return lineAndBytes(`${encodeHeader(header)}\n`, payload)
+}
+
+/** One string for Redis: a line, with its line feed, and what follows it. */
+export function lineAndBytes(line: string, bytes: Uint8Array): Buffer {
+  const lineBytes = Buffer.byteLength(line)
+  const both = Buffer.allocUnsafe(lineBytes + bytes.length)
+  both.write(line)
+  both.set(bytes, lineBytes)
+  return both
 }
 
 /** @throws {MalformedDataError} when the element is not a chunk. The payload is a view of the element, not a copy. */

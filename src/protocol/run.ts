@@ -1,4 +1,5 @@
 import { MalformedDataError } from '../errors.ts'
+import { lineAndBytes } from './chunk.ts'
 
 /**
  * A run is the outcome of consecutive tasks, as one field of the results Hash: the field is the index of the first,
@@ -23,7 +24,7 @@ const countPattern = /^\d{1,15}$/
 const pacePattern = /^\d{1,15}(\.\d{1,15})?$/
 
 export function encodeRunValue(run: Pick<Run, 'count' | 'kind' | 'bytes'>): Buffer {
-  return Buffer.concat([Buffer.from(`${run.count} ${run.kind}\n`), run.bytes])
+  return lineAndBytes(`${run.count} ${run.kind}\n`, run.bytes)
 }
 
 /** @throws {MalformedDataError} when the field or its value is not a run. `bytes` is a view of the value. */

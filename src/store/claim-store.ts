@@ -9,6 +9,8 @@ import { settle } from '../protocol/scripts/settle.ts'
 import { split } from '../protocol/scripts/split.ts'
 import { traceCommit } from './trace.ts'
 import { LaneAccess } from './lane-access.ts'
+import { PreparedScript, PreparedScripts } from './prepared-script.ts'
+import type { Argument } from './run-script.ts'
 import type { PartName } from './lane-access.ts'
 
 /** One chunk of a commit: its first `done` tasks are settled by the runs and retries that come along. */
@@ -37,6 +39,8 @@ const inlineBytes = 128 * 1024
 
 /** What threads do with chunks: claim, settle, hand back, split. */
 export class ClaimStore extends LaneAccess {
+  readonly #settles = new PreparedScripts<ReturnType<typeof settle.parse>>()
+
   claim(request: {
     readonly claim: string
     readonly worker: string
@@ -91,32 +95,18 @@ export class ClaimStore extends LaneAccess {
       readonly paceNs: number
     },
   ) {
-    const moreArgs: (string | number | Buffer)[] = []
-    for (const { first, attempt, done } of commit.chunks) moreArgs.push(first, attempt, done)
-    for (const run of commit.runs) moreArgs.push(run.first, run.count, run.kind, encodeRunValue(run))
-    for (const { delayMs, element } of commit.retries) moreArgs.push(Math.round(delayMs), element)
+    const { chunks, runs, retries } = commit
     const { job, incarnation } = part
-    return traceCommit({ claim: claimId, job, incarnation, runs: commit.runs }, () =>
-      this.run(settle, {
-        keys: {
-          ...partKeys(this.lane, job),
-          ...codeKeys(this.lane, part.hash),
-          ...this.keys,
-          claim: claimKey(this.lane, claimId),
-        },
-        args: {
-          job,
-          incarnation,
-          pace: commit.paceNs.toFixed(1),
-          channelPrefix: this.channelPrefix(),
-          inlineBytes,
-          chunkCount: commit.chunks.length,
-          runCount: commit.runs.length,
-          retryCount: commit.retries.length,
-        },
-        moreArgs,
-      }),
-    )
+    const rest: Argument[] = [commit.paceNs.toFixed(1), chunks.length, runs.length, retries.length]
+    for (const { first, attempt, done } of chunks) rest.push(first, attempt, done)
+    for (const run of runs) rest.push(run.first, run.count, run.kind, encodeRunValue(run))
+    for (const { delayMs, element } of retries) rest.push(Math.round(delayMs), element)
+    const prepared = this.#settles.get(`${claimId} ${incarnation} ${job} ${part.hash}`, () => {
+      const claim = claimKey(this.lane, claimId)
+      const keys = { ...partKeys(this.lane, job), ...codeKeys(this.lane, part.hash), ...this.keys, claim }
+      return PreparedScript.of(settle, keys, [job, incarnation, this.channelPrefix(), String(inlineBytes)])
+    })
+    return traceCommit({ claim: claimId, job, incarnation, runs }, () => this.runPrepared(prepared, rest))
   }
 
   /** Returns a job's chunks from a claim, uncharged, but for those still running. At most 64 a call; see `left`. */

@@ -6,7 +6,8 @@ import type { Client } from './client.ts'
 import { isDamage, kindsOf, mendKeys } from './mend.ts'
 import type { KindOfKey } from './mend.ts'
 import { runScript } from './run-script.ts'
-import type { ScriptCall } from './run-script.ts'
+import type { Argument, ScriptCall } from './run-script.ts'
+import type { PreparedScript } from './prepared-script.ts'
 
 /** Which job, in which incarnation: what every operation on a part names. */
 export interface PartName {
@@ -64,6 +65,16 @@ export class LaneAccess {
       return await runScript(this.client, script, call)
     } catch (error) {
       if (isDamage(error)) await this.mend(kindsOf(script, call.keys, call.moreKeys))
+      throw error
+    }
+  }
+
+  /** The same for a call of which all but `rest` was prepared. */
+  protected async runPrepared<R>(prepared: PreparedScript<R>, rest: readonly Argument[]): Promise<R> {
+    try {
+      return await prepared.run(this.client, rest)
+    } catch (error) {
+      if (isDamage(error)) await this.mend(kindsOf(prepared.script, prepared.keys))
       throw error
     }
   }

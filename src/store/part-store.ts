@@ -9,48 +9,66 @@ import { enlist } from '../protocol/scripts/enlist.ts'
 import { scanResults } from '../protocol/scripts/scan-results.ts'
 import { submit } from '../protocol/scripts/submit.ts'
 import { LaneAccess } from './lane-access.ts'
+import { PreparedScript, PreparedScripts } from './prepared-script.ts'
 import type { PartName } from './lane-access.ts'
 import { traceSubmit } from './trace.ts'
 
+type SubmittedPart = PartName & { readonly hash: string; readonly collector: string }
+
+/** Consecutive tasks of a part, as one call submits them. */
+interface SubmitBatch {
+  readonly from: number
+  readonly to: number
+  readonly complete: boolean
+  readonly elements: readonly Buffer[]
+  /** How many of the tasks come without chunks, because their results are collected already. */
+  readonly skipped: number
+  readonly driverLeaseMs: number
+  /** The part's record, when this call may create it. */
+  readonly create?: (PartFields & { readonly attaches?: number }) | undefined
+  /** The encoded shared value, which goes along with `create`. */
+  readonly shared?: Buffer | undefined
+}
+
 /** What drivers do with the part of a job: submit, collect, release, drop. */
 export class PartStore extends LaneAccess {
-  submit(
-    part: PartName & { readonly hash: string; readonly collector: string },
-    batch: {
-      readonly from: number
-      readonly to: number
-      readonly complete: boolean
-      readonly elements: readonly Buffer[]
-      /** How many of the tasks come without chunks, because their results are collected already. */
-      readonly skipped: number
-      readonly driverLeaseMs: number
-      /** The part's record, when this call may create it. */
-      readonly create?: (PartFields & { readonly attaches?: number }) | undefined
-      /** The encoded shared value, which goes along with `create`. */
-      readonly shared?: Buffer | undefined
-    },
-  ) {
-    const fields = batch.create === undefined ? [] : partFieldArguments(batch.create)
-    const shared = batch.create === undefined || batch.shared === undefined ? [] : [batch.shared]
+  readonly #submits = new PreparedScripts<ReturnType<typeof submit.parse>>()
+
+  submit(part: SubmittedPart, batch: SubmitBatch) {
     const { job, incarnation } = part
-    return traceSubmit({ job, incarnation, from: batch.from, to: batch.to }, () =>
-      this.run(submit, {
-        keys: { ...partKeys(this.lane, part.job), ...codeKeys(this.lane, part.hash), ...this.keys },
-        args: {
-          job,
-          incarnation,
-          collector: part.collector,
-          from: batch.from,
-          to: batch.to,
-          skipped: batch.skipped,
-          complete: batch.complete ? 1 : 0,
-          driverLeaseMs: batch.driverLeaseMs,
-          fieldCount: fields.length,
-          sharedCount: shared.length,
-        },
-        moreArgs: [...fields, ...shared, ...batch.elements],
-      }),
-    )
+    const { from, to } = batch
+    return traceSubmit({ job, incarnation, from, to }, () => this.#submit(part, batch))
+  }
+
+  #submit(part: SubmittedPart, batch: SubmitBatch) {
+    const { from, to, skipped, elements, create, driverLeaseMs } = batch
+    const complete = batch.complete ? 1 : 0
+    if (create === undefined) {
+      const { job, incarnation, collector, hash } = part
+      const prepared = this.#submits.get(`${incarnation} ${collector} ${driverLeaseMs} ${job} ${hash}`, () => {
+        const keys = { ...partKeys(this.lane, job), ...codeKeys(this.lane, hash), ...this.keys }
+        return PreparedScript.of(submit, keys, [job, incarnation, collector, String(driverLeaseMs)])
+      })
+      return this.runPrepared(prepared, [from, to, skipped, complete, 0, 0, ...elements])
+    }
+    const fields = partFieldArguments(create)
+    const shared = batch.shared === undefined ? [] : [batch.shared]
+    return this.run(submit, {
+      keys: { ...partKeys(this.lane, part.job), ...codeKeys(this.lane, part.hash), ...this.keys },
+      args: {
+        job: part.job,
+        incarnation: part.incarnation,
+        collector: part.collector,
+        driverLeaseMs,
+        from,
+        to,
+        skipped,
+        complete,
+        fieldCount: fields.length,
+        sharedCount: shared.length,
+      },
+      moreArgs: [...fields, ...shared, ...elements],
+    })
   }
 
   /** The part's record before the call's own changes are seen by others; undefined when Redis knows no such job. */

@@ -2,7 +2,7 @@ import type { Script } from '../protocol/script.ts'
 import type { Client } from './client.ts'
 import { replyCode } from './reply-error.ts'
 
-type Argument = string | number | Buffer
+export type Argument = string | number | Buffer
 
 /** The keys and arguments of one call, by their names in the script's definition. */
 export interface ScriptCall<K extends string, A extends string> {

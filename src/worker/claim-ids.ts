@@ -56,7 +56,8 @@ export class ClaimIds {
   async take(lane: number): Promise<ClaimId | undefined> {
     const on = this.#on(lane)
     while (on.worker === undefined) await new Promise<void>(resolve => on.registered.push(resolve))
-    const known = on.idle.shift()
+    // The last one: Redis may still have it noted as waiting.
+    const known = on.idle.pop()
     if (known !== undefined) return known
     const claim = { id: randomName(), lane, worker: on.worker, generation: on.generation }
     this.#send({ type: 'claim', id: claim.id, lane })

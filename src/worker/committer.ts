@@ -19,6 +19,9 @@ export interface CommitterOptions {
 
 const mostUnanswered = 3
 
+/** 'last': committed, and nothing else waited for a thread. */
+type CommitOutcome = 'committed' | 'last' | 'discarded' | 'fenced' | 'failed'
+
 /**
  * Hands in what was run. A commit whose reply was lost is sent again: if the first sending ran, the claim holds the
  * chunks no more and the second is 'fenced'. So is one that comes after the worker was declared dead, or after Redis
@@ -27,6 +30,7 @@ const mostUnanswered = 3
 export class Committer {
   readonly #options: CommitterOptions
   readonly #unanswered = new Set<Promise<void>>()
+  #lastInLine: Promise<boolean> = Promise.resolve(true)
 
   constructor(options: CommitterOptions) {
     this.#options = options
@@ -34,16 +38,21 @@ export class Committer {
 
   /** Begins to hand in a batch. Resolves when little enough is unanswered that another batch may be run. */
   async send(batch: Batch, finished: readonly FinishedChunk[], paceNs: number): Promise<void> {
-    const sending = this.#send(batch, finished, paceNs)
-      .catch((error: unknown) => {
-        this.#options.warn(`a commit could not be made, its tasks are handed back: ${(error as Error).message}`)
-        this.#options.ids.abandon(batch.claim, false)
-      })
-      .then(() => {
-        this.#unanswered.delete(sending)
-      })
+    this.#lastInLine = this.#send(batch, finished, paceNs).catch((error: unknown) => {
+      this.#options.warn(`a commit could not be made, its tasks are handed back: ${(error as Error).message}`)
+      this.#options.ids.abandon(batch.claim, false)
+      return true
+    })
+    const sending = this.#lastInLine.then(() => {
+      this.#unanswered.delete(sending)
+    })
     this.#unanswered.add(sending)
     while (this.#unanswered.size >= mostUnanswered) await Promise.race(this.#unanswered)
+  }
+
+  /** Whether something may have waited for a thread when the last commit was made. Resolves when that was answered. */
+  get inLine(): Promise<boolean> {
+    return this.#lastInLine
   }
 
   /** Resolves when every commit was answered. */
@@ -51,7 +60,7 @@ export class Committer {
     await Promise.all(this.#unanswered)
   }
 
-  async #send(batch: Batch, finished: readonly FinishedChunk[], paceNs: number): Promise<void> {
+  async #send(batch: Batch, finished: readonly FinishedChunk[], paceNs: number): Promise<boolean> {
     const commits = buildCommits(finished, this.#options.worker)
     const { claim } = batch
     const { ids } = this.#options
@@ -60,23 +69,20 @@ export class Committer {
     const lowered = finished.some(({ header, done }) => done < header.count)
     if (lowered || replies.includes('failed') || replies.includes('fenced')) ids.abandon(claim, false)
     else ids.release(claim)
+    return replies.length === 0 || replies.some(reply => reply !== 'last')
   }
 
-  async #settle(
-    { claim }: Batch,
-    commit: Commit,
-    paceNs: number,
-  ): Promise<'committed' | 'discarded' | 'fenced' | 'failed'> {
+  async #settle({ claim }: Batch, commit: Commit, paceNs: number): Promise<CommitOutcome> {
     const { hash, lanes, warn, settled } = this.#options
     for (let attempt = 1; ; attempt++) {
       try {
-        const { word } = await lanes
+        const { word, inLine } = await lanes
           .of(claim.lane)
           .claims.settle({ ...commit.part, hash }, claim.id, { ...commit, paceNs })
         if (word === 'committed') settled(commit.runs.reduce((sum, run) => sum + run.count, 0))
         if (word === 'fenced' && attempt === 1)
           warn(`a commit for job ${commit.part.job} was refused: its tasks are someone else's now`)
-        return word
+        return word === 'committed' && !inLine ? 'last' : word
       } catch (error) {
         if (!outcomeUnknown(error) && !isTransient(error) && !refusesWrites(error)) {
           warn(`a commit for job ${commit.part.job} failed, its tasks are handed back: ${(error as Error).message}`)

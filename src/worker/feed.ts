@@ -41,6 +41,9 @@ export interface FeedOptions {
 
 /** How long a thread blocks for a chunk before it looks around. Far below a lease; see the reaper's `bury`. */
 export const blockMs = 2000
+/** How long Redis counts a thread among those that wait: until it blocks no more, though it should begin a little late. */
+const waitMs = blockMs + 1000
+const lateMs = 500
 
 const mostChunks = 64
 const mostBytes = 8 * 1024 * 1024
@@ -63,6 +66,8 @@ export class Feed {
   #wait: Promise<Buffer | null> | undefined
   /** Other lanes have got work since it began to look at them. */
   #news = false
+  /** With which claim Redis counts this thread among those that wait, and until when it may begin to block again. */
+  #noted: { readonly claim: string; readonly untilMs: number } | undefined
   #stopped = false
 
   constructor(options: FeedOptions) {
@@ -81,11 +86,22 @@ export class Feed {
     return undefined
   }
 
-  /** Claims, and waits up to `blockMs` for something to claim. For a thread that holds nothing. */
-  async claimWaiting(slot: Slot): Promise<Batch | undefined> {
+  /**
+   * Claims, and waits up to `blockMs` for something to claim. For a thread that holds nothing. `inLine`: whether anything
+   * may have waited when its last commit was made. What came since stands on the stage, if this thread is still noted.
+   */
+  async claimWaiting(slot: Slot, inLine: Promise<boolean>): Promise<Batch | undefined> {
     this.#news = false
     const [waitLane, ...others] = this.#lanesAtHand()
     this.#waitLane = waitLane
+    const noted = this.#noted
+    this.#noted = undefined
+    if (waitLane !== undefined && others.length === 0 && noted !== undefined && noted.untilMs > performance.now()) {
+      if (!(await inLine) && !this.#stopped) {
+        this.#noted = noted
+        return this.#guarded(() => this.#claim(slot, waitLane, 0, waitMs, noted))
+      }
+    }
     for (const lane of others) {
       if (this.#stopped) break
       const batch = await this.#guarded(() => this.#claim(slot, lane, 0, 0))
@@ -94,7 +110,7 @@ export class Feed {
       return batch
     }
     if (this.#stopped) return undefined
-    if (waitLane !== undefined) return this.#guarded(() => this.#claim(slot, waitLane, 0, blockMs + 1000))
+    if (waitLane !== undefined) return this.#guarded(() => this.#claim(slot, waitLane, 0, waitMs))
     await sleep(awayMs)
     return undefined
   }
@@ -159,19 +175,29 @@ export class Feed {
     }
   }
 
-  async #claim(slot: Slot, lane: number, holding: number, waitMs: number): Promise<Batch | undefined> {
+  async #claim(
+    slot: Slot,
+    lane: number,
+    holding: number,
+    waitMs: number,
+    noted?: { readonly claim: string },
+  ): Promise<Batch | undefined> {
     const { ids, board, suspects, thread } = this.#options
     const claim = await ids.take(lane)
     if (claim === undefined) return undefined
     board.open(slot, claim.id)
-    let elements: readonly Buffer[] | 'lost'
-    let awaited = false
+    let elements: readonly Buffer[] | 'lost' = []
+    const isNoted = noted?.claim === claim.id
+    let awaited = isNoted && !this.#stopped
     try {
-      elements = await this.#ask(claim, holding, waitMs)
-      if (elements !== 'lost' && elements.length === 0 && waitMs > 0 && !this.#stopped && !this.#news) {
-        awaited = true
-        elements = await this.#block(claim)
+      if (!isNoted) {
+        const askedMs = performance.now()
+        elements = await this.#ask(claim, holding, waitMs)
+        awaited = elements !== 'lost' && elements.length === 0 && waitMs > 0 && !this.#stopped && !this.#news
+        if (awaited) this.#noted = { claim: claim.id, untilMs: askedMs + lateMs }
       }
+      if (awaited) elements = await this.#block(claim)
+      if (elements.length === 0) this.#noted = undefined
     } catch (error) {
       board.close(slot)
       ids.abandon(claim, waitMs > 0)

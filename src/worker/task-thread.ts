@@ -137,7 +137,7 @@ export class TaskThread {
   }
 
   async #next(): Promise<Batch | undefined> {
-    const { feed } = this.#options
+    const { feed, committer } = this.#options
     const ahead = this.#ahead
     if (ahead !== undefined) {
       this.#ahead = undefined
@@ -147,7 +147,10 @@ export class TaskThread {
     }
     if (this.#draining) return undefined
     const slot = this.#slot === 0 ? 1 : 0
-    if (this.#pending.count === 0) return feed.claimWaiting(slot)
+    if (this.#pending.count === 0) {
+      await Promise.all(this.#finishing)
+      return feed.claimWaiting(slot, committer.inLine)
+    }
     if (this.#pending.count >= this.#concurrency) {
       await this.#pending.change()
       return undefined

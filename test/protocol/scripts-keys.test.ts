@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { createServer, Socket } from 'node:net'
+import type { Command } from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import { randomName } from '../../src/protocol/names.ts'
 import type { Script } from '../../src/protocol/script.ts'
@@ -28,15 +29,30 @@ function isScript(value: unknown): value is Script {
 
 /** Calls `before` with the keys that a script call declares, then sends it. Notes which scripts were called. */
 function watched(client: Client, called: Set<string>, before: (keys: string[]) => Promise<unknown>): Client {
-  const send = client.callBuffer.bind(client)
-  const watch = async (command: string, args: (string | Buffer | number)[]) => {
-    const [script, count, ...rest] = args
-    if (command === 'evalsha') called.add(String(script))
-    await before(rest.slice(0, Number(count)).map(String))
-    return send(command, args)
+  const call = client.callBuffer.bind(client)
+  const send = client.sendCommand.bind(client)
+  const note = async ([command, script = '', count, ...rest]: string[]) => {
+    if (command === 'evalsha') called.add(script)
+    await before(rest.slice(0, Number(count)))
   }
-  Object.defineProperty(client, 'callBuffer', { value: watch })
+  const watchCall = async (command: string, args: (string | Buffer | number)[]) => {
+    await note([command, ...args.map(String)])
+    return call(command, args)
+  }
+  // A prepared call has no arguments, only bytes.
+  const watchPrepared = (command: Command) =>
+    command.name === 'evalsha' && command.args.length === 0
+      ? note(firstWords(command)).then(() => send(command))
+      : send(command)
+  Object.defineProperty(client, 'callBuffer', { value: watchCall })
+  Object.defineProperty(client, 'sendCommand', { value: watchPrepared })
   return client
+}
+
+/** The words of a command as they go out, up to the first that has a line break. */
+function firstWords(command: Command): string[] {
+  const lines = Buffer.from(command.toWritable(new Socket())).toString('latin1').split('\r\n')
+  return lines.filter((_, at) => at > 0 && at % 2 === 0)
 }
 
 describe('with permission for nothing but the declared keys of each call', () => {

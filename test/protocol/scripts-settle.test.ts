@@ -39,7 +39,7 @@ describe('settle', () => {
       retries: [],
       paceNs: 123.4,
     })
-    expect(reply).toEqual({ word: 'committed', settled: 10 })
+    expect(reply).toEqual({ word: 'committed', settled: 10, inLine: false })
     expect(await lane.results(job)).toEqual({ 0: '9 values\nnine', 9: '1 failure\nboom' })
     expect(await lane.record(job)).toMatchObject({ settled: 10, failed: 1, waiting: 0, pace: 123.4 })
     expect(await lane.client.exists(lane.claimKey('a'))).toBe(0)
@@ -68,7 +68,7 @@ describe('settle', () => {
       driverLeaseMs: 1000,
     })
     const commit = { chunks: [{ first: 0, attempt: 1, done: 4 }], runs: oneRun(0, 4), retries: [], paceNs: 0 }
-    expect(await lane.claims.settle(job, 'a', commit)).toEqual({ word: 'committed', settled: 4 })
+    expect(await lane.claims.settle(job, 'a', commit)).toEqual({ word: 'committed', settled: 4, inLine: true })
     expect(spans(await lane.waitingChunks(job))).toEqual(['4+6', '10+1'])
     expect((await lane.waitingChunks(job))[0]).toMatchObject({ base: 0 })
     expect(await lane.record(job)).toMatchObject({ waiting: 7, settled: 4 })
@@ -110,7 +110,7 @@ describe('settle', () => {
     const job = await claimedChunk(lane, 4)
     const before = await lane.everything()
     const commit = { chunks: [{ first: 0, attempt: 1, done: 4 }], runs: oneRun(0, 4), retries: [], paceNs: 5 }
-    expect(await lane.claims.settle(job, 'b', commit)).toEqual({ word: 'fenced', settled: 0 })
+    expect(await lane.claims.settle(job, 'b', commit)).toEqual({ word: 'fenced', settled: 0, inLine: false })
     const wrong = [
       { first: 0, attempt: 2, done: 4 },
       { first: 1, attempt: 1, done: 4 },
@@ -176,7 +176,7 @@ describe('settle', () => {
     for (const job of [dropped, cancelled, renewed]) {
       const [chunk] = (await lane.held('a')).filter(held => held.job === job.job)
       if (chunk === undefined) throw new Error(`the claim should hold a chunk of ${job.job}`)
-      expect(await lane.finish(job, 'a', [chunk])).toEqual({ word: 'discarded', settled: 0 })
+      expect(await lane.finish(job, 'a', [chunk])).toEqual({ word: 'discarded', settled: 0, inLine: false })
     }
     expect(await lane.held('a')).toEqual([])
     expect(await lane.record(anew)).toMatchObject({ settled: 0, waiting: 1 })

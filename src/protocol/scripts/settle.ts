@@ -12,6 +12,8 @@ const word = oneOf('committed', 'discarded', 'fenced')
  * reply that was lost, 'fenced' means settled: either this call's first sending did it, or somebody else owns the
  * tasks. 'discarded': the job was cancelled or created anew; the claim is released, nothing else is written.
  *
+ * `inLine`: whether anything waits for a thread with this code, in line or on the stage.
+ *
  * `moreArgs`: per chunk `first attempt done`; per run `first count kind value`; per retry `delayMs element`, where 0 is
  * first in line at once.
  */
@@ -32,10 +34,10 @@ export const settle = defineScript({
     'lane',
     'malformed',
   ],
-  args: ['job', 'incarnation', 'pace', 'channelPrefix', 'inlineBytes', 'chunkCount', 'runCount', 'retryCount'],
+  args: ['job', 'incarnation', 'channelPrefix', 'inlineBytes', 'pace', 'chunkCount', 'runCount', 'retryCount'],
   reply: reply => {
-    const [first, settled] = array(reply)
-    return { word: word(first), settled: number(settled) }
+    const [first, settled, inLine] = array(reply)
+    return { word: word(first), settled: number(settled), inLine: number(inLine) > 0 }
   },
   uses: [time, chunk, taking, offering, expiring, together],
   lua: `
@@ -47,10 +49,11 @@ for _ = 1, missing do
 end
 
 -- The chunks of a claim are settled oldest first, so they stand at the tail, nearly always.
-local found, atTail, length = {}, true, redis.call('LLEN', claimKey)
-for i = 1, length do
-  if missing == 0 then break end
+local found, atTail, i = {}, true, 0
+while missing > 0 do
+  i = i + 1
   local element = redis.call('LINDEX', claimKey, -i)
+  if not element then return { 'fenced', 0, 0 } end
   local chunk = parse(element)
   local done = chunk and chunk.job == job and chunk.incarnation == incarnation
     and wanted[int(chunk.first) .. ' ' .. chunk.attempt]
@@ -62,7 +65,6 @@ for i = 1, length do
     if #found ~= i then atTail = false end
   end
 end
-if missing > 0 then return { 'fenced', 0 } end
 
 local function release()
   if atTail then
@@ -73,16 +75,19 @@ local function release()
   end
 end
 
-local record = redis.call('HMGET', partKey, 'incarnation', 'state', 'collector')
+local record = redis.call('HMGET', partKey, 'incarnation', 'state', 'collector', 'settled', 'detached', 'complete',
+  'submitted', 'keepMs')
 if record[1] ~= incarnation or record[2] == 'cancelled' then
   release()
-  return { 'discarded', 0 }
+  return { 'discarded', 0, 0 }
 end
 
+local total = tonumber(record[4] or 0)
 local message, settled, failed, inline = {}, 0, 0, 0
 for _ = 1, tonumber(runCount) do
   local first, count, kind, value = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   at = at + 4
+  total = total + tonumber(count)
   redis.call('HSET', resultsKey, first, value)
   settled = settled + tonumber(count)
   if kind == 'failure' then failed = failed + 1 end
@@ -93,9 +98,12 @@ for _ = 1, tonumber(runCount) do
     message[#message + 1] = first .. ' - ' .. count .. ' ' .. kind .. ' ' .. #value .. '\\n'
   end
 end
-local total = redis.call('HINCRBY', partKey, 'settled', int(settled))
 if failed > 0 then redis.call('HINCRBY', partKey, 'failed', int(failed)) end
-if tonumber(pace) > 0 then redis.call('HSET', partKey, 'pace', pace) end
+if tonumber(pace) > 0 then
+  redis.call('HSET', partKey, 'settled', int(total), 'pace', pace)
+else
+  redis.call('HSET', partKey, 'settled', int(total))
+end
 
 local returned = 0
 for _ = 1, tonumber(retryCount) do
@@ -127,8 +135,10 @@ if settled > 0 then
   redis.call('PUBLISH', channelPrefix .. record[3],
     'results ' .. job .. ' ' .. incarnation .. ' ' .. int(total) .. ' ' .. pace .. '\\n' .. table.concat(message))
 end
-expireTogether(chunksKey, resultsKey, delayedKey)
-expireIfEnded()
-return { 'committed', int(total) }
+-- A part that is driven has no expiry.
+local undriven = record[5] == '1' and record[6] == '1'
+if undriven or record[2] ~= 'open' then expireTogether(chunksKey, resultsKey, delayedKey) end
+if undriven and total >= tonumber(record[7]) then expireAll(record[8]) end
+return { 'committed', int(total), redis.call('EXISTS', readyKey, stageKey) }
 `,
 })

@@ -35,11 +35,11 @@ export const submit = defineScript({
     'job',
     'incarnation',
     'collector',
+    'driverLeaseMs',
     'from',
     'to',
     'skipped',
     'complete',
-    'driverLeaseMs',
     'fieldCount',
     'sharedCount',
   ],
@@ -50,7 +50,7 @@ export const submit = defineScript({
   uses: [time, chunk, taking, offering, expiring],
   lua: `
 local fieldsTo = moreArgsFrom + tonumber(fieldCount) - 1
-local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'submitted', 'state', 'detached')
+local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'submitted', 'state', 'waiting')
 -- What is left of a cancelled job has no cursor.
 local cursor = record[3] or '0'
 local created = false
@@ -75,23 +75,29 @@ else
   if cursor ~= from then return { 'out of step', cursor } end
 end
 local tasks = tonumber(to) - tonumber(from) - tonumber(skipped)
-for i = fieldsTo + tonumber(sharedCount) + 1, #ARGV do redis.call('LPUSH', chunksKey, ARGV[i]) end
-if tasks > 0 then redis.call('HINCRBY', partKey, 'waiting', int(tasks)) end
+local firstChunk = fieldsTo + tonumber(sharedCount) + 1
+-- A few single tasks, with nothing of the job in line before them, go to threads that wait without standing in line first.
+local atOnce = tasks > 0 and tasks <= 8 and tasks == #ARGV - firstChunk + 1 and (record[5] or '0') == '0'
+  and redis.call('ZCOUNT', waitingKey, int(clock()), '+inf') - redis.call('LLEN', stageKey) >= tasks
+if atOnce then
+  for i = firstChunk, #ARGV do redis.call('LPUSH', stageKey, ARGV[i]) end
+elseif tasks > 0 then
+  for i = firstChunk, #ARGV do redis.call('LPUSH', chunksKey, ARGV[i]) end
+  redis.call('HINCRBY', partKey, 'waiting', int(tasks))
+end
+if skipped ~= '0' then redis.call('HINCRBY', partKey, 'settled', skipped) end
 if complete == '1' then
   redis.call('HSET', partKey, 'submitted', to, 'complete', 1)
+  local ending = redis.call('HMGET', partKey, 'detached', 'settled', 'keepMs')
+  if ending[1] == '1' then
+    -- From here on it needs no driver. All of it may be settled already, and then no commit will set its expiry.
+    redis.call('ZREM', drivenKey, job)
+    if tonumber(ending[2] or 0) >= tonumber(to) then expireAll(ending[3]) end
+  end
 else
   redis.call('HSET', partKey, 'submitted', to)
 end
-if skipped ~= '0' then
-  redis.call('HINCRBY', partKey, 'settled', skipped)
-end
-local ending = redis.call('HMGET', partKey, 'complete', 'detached', 'settled', 'keepMs')
-if ending[1] == '1' and ending[2] == '1' then
-  -- From here on it needs no driver. All of it may be settled already, and then no commit will set its expiry.
-  redis.call('ZREM', drivenKey, job)
-  if tonumber(ending[3] or 0) >= tonumber(to) then expireAll(ending[4]) end
-end
-if tasks > 0 then offer(job, created) end
+if tasks > 0 and not atOnce then offer(job, created) end
 return { 'submitted', to }
 `,
 })
