@@ -11,8 +11,8 @@ import type { Row } from './row.ts'
 
 /** Starting them is most of what this row takes. */
 const sizes = { full: { processes: 4, threads: 50 }, quick: { processes: 2, threads: 10 } }
-/** How long a thread blocks before it looks around (`worker/feed.ts`), less what timers and a busy machine may blur. */
-const undisturbedSeconds = 1.9
+/** How long a thread blocks at a time (`worker/feed.ts`), less what timers and a busy machine may blur. */
+const undisturbedSeconds = 3.9
 
 /** Many threads that wait: what they cost, and how many of them one task disturbs. */
 export const row: Row = {
@@ -30,7 +30,7 @@ export const row: Row = {
         idle.push(await watchIdle(fleet, idleMs))
         const seen = await watchCommands(fleet.server, async () => {
           // Every thread is seen once before, and whoever was woken by the last task once after it.
-          await sleep(2500)
+          await sleep(4500)
           await runOneByOne(fleet, tasks)
           await sleep(500)
         })

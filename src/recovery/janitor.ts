@@ -36,7 +36,7 @@ const keptInQuarantine = 256
  * Tidies what no other step of a task's life gets to see: jobs whose driver went silent, ids of jobs that have expired,
  * chunks on the stage of a code version that nobody runs any more, chunks that arrived late in a claim that had ended.
  *
- * It need not offer work that stands ready while threads wait: an idle thread asks again whenever its `BLMOVE` times out.
+ * It need not offer work that stands ready while threads wait: every worker's lookout has its idle threads claim it.
  */
 export class Janitor implements Service {
   readonly #store: LaneStore

@@ -84,6 +84,12 @@ export class ClaimStore extends LaneAccess {
     return this.read(keys, () => this.client.blmoveBuffer(stage, claim, 'RIGHT', 'LEFT', blockMs / 1000))
   }
 
+  /** Whether chunks for this code stand in line or on the stage. */
+  async hasWork(hash: string): Promise<boolean> {
+    const { ready, stage } = codeKeys(this.lane, hash)
+    return (await this.client.exists(ready, stage)) > 0
+  }
+
   settle(
     part: PartName & { readonly hash: string },
     claimId: string,

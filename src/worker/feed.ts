@@ -7,7 +7,7 @@ import { isReady } from '../store/client.ts'
 import type { Lanes } from '../store/lanes.ts'
 import { isTransient, outcomeUnknown } from '../store/reply-error.ts'
 import { traceClaim } from '../store/trace.ts'
-import { maxWindow } from './board.ts'
+import { maxWindow, monotonicMs } from './board.ts'
 import type { Board, Slot } from './board.ts'
 import type { ClaimId, ClaimIds } from './claim-ids.ts'
 import type { SuspectGate } from './suspect-gate.ts'
@@ -34,15 +34,27 @@ export interface FeedOptions {
   readonly lanes: Lanes
   /** The same lanes over connections that block. */
   readonly waits: Lanes
+  /** How long one wait blocks; see `blockMs`. */
+  readonly blockMs: number
   /** A thread that waited found work on a lane that is not its own. */
   readonly onFound: (lane: number) => void
   readonly warn: (line: string) => void
 }
 
-/** How long a thread blocks for a chunk before it looks around. Far below a lease; see the reaper's `bury`. */
-export const blockMs = 2000
-/** How long Redis counts a thread among those that wait: until it blocks no more, though it should begin a little late. */
-const waitMs = blockMs + 1000
+/**
+ * How long a thread blocks for a chunk at a time, by its worker's lease: a BLMOVE of a process that froze must have ended
+ * when its worker is buried; see the reaper's `bury`.
+ */
+export function blockMs(leaseMs: number): number {
+  return Math.min(mostBlockMs, (leaseMs * 2) / 3)
+}
+
+export const mostBlockMs = 4000
+/** So often it blocks again before it looks for itself. What it is not told of meanwhile, the lookout sees. */
+const blocksPerLook = 6
+/** A block that took so much longer than it should was one of a process that stood still, and may be dead to others. */
+const frozenMs = 1000
+/** A thread may begin to block again so long after it was noted, and Redis counts it until it blocks no more all the same. */
 const lateMs = 500
 
 const mostChunks = 64
@@ -63,8 +75,8 @@ export class Feed {
   readonly #connections = new Map<number, Promise<string | undefined>>()
   /** The lane that it blocks on, or is about to. */
   #waitLane: number | undefined
-  #wait: Promise<Buffer | null> | undefined
-  /** Other lanes have got work since it began to look at them. */
+  #blocked: Promise<Buffer | null> | undefined
+  /** Something has changed since it began to look: it may not begin to wait, or go on to. */
   #news = false
   /** With which claim Redis counts this thread among those that wait, and until when it may begin to block again. */
   #noted: { readonly claim: string; readonly untilMs: number } | undefined
@@ -87,13 +99,14 @@ export class Feed {
   }
 
   /**
-   * Claims, and waits up to `blockMs` for something to claim. For a thread that holds nothing. `inLine`: whether anything
+   * Claims, and waits a few times `blockMs` for something to claim. For a thread that holds nothing. `inLine`: whether anything
    * may have waited when its last commit was made. What came since stands on the stage, if this thread is still noted.
    */
   async claimWaiting(slot: Slot, inLine: Promise<boolean>): Promise<Batch | undefined> {
     this.#news = false
     const [waitLane, ...others] = this.#lanesAtHand()
     this.#waitLane = waitLane
+    const waitMs = this.#options.blockMs * blocksPerLook + 2 * lateMs
     const noted = this.#noted
     this.#noted = undefined
     if (waitLane !== undefined && others.length === 0 && noted !== undefined && noted.untilMs > performance.now()) {
@@ -117,7 +130,11 @@ export class Feed {
 
   /** There is work on a lane: a thread that blocks on another one, or is about to, looks there first. */
   wake(lane: number): void {
-    if (lane === this.#waitLane) return
+    if (lane !== this.#waitLane) this.look()
+  }
+
+  /** What this thread waits for, or under which name, may not be so any more: it looks for itself. */
+  look(): void {
     this.#news = true
     this.#unblock().catch(() => undefined)
   }
@@ -128,9 +145,10 @@ export class Feed {
     return this.#unblock()
   }
 
-  /** The blocking connection of a lane is another one now. */
+  /** A connection of a lane broke: the blocking one has another number now, and a claim of the former is not waited on again. */
   renew(lane: number): void {
     this.#connections.delete(lane)
+    this.look()
   }
 
   /**
@@ -138,12 +156,12 @@ export class Feed {
    * asked again. Where this can't be done (an ACL) the wait ends by itself.
    */
   async #unblock(): Promise<void> {
-    const wait = this.#wait
+    const blocked = this.#blocked
     const lane = this.#waitLane
-    if (wait === undefined || lane === undefined) return
-    for (let asked = 0; this.#wait === wait && asked < 20; asked++) {
+    if (blocked === undefined || lane === undefined) return
+    for (let asked = 0; this.#blocked === blocked && asked < 20; asked++) {
       const id = await this.#connections.get(lane)
-      if (id === undefined || this.#wait !== wait) return
+      if (id === undefined || this.#blocked !== blocked) return
       await this.#options.lanes
         .of(lane)
         .client.call('client', ['unblock', id])
@@ -193,10 +211,10 @@ export class Feed {
       if (!isNoted) {
         const askedMs = performance.now()
         elements = await this.#ask(claim, holding, waitMs)
-        awaited = elements !== 'lost' && elements.length === 0 && waitMs > 0 && !this.#stopped && !this.#news
+        awaited = elements !== 'lost' && elements.length === 0 && waitMs > 0
         if (awaited) this.#noted = { claim: claim.id, untilMs: askedMs + lateMs }
       }
-      if (awaited) elements = await this.#block(claim)
+      if (awaited) elements = await this.#wait(claim)
       if (elements.length === 0) this.#noted = undefined
     } catch (error) {
       board.close(slot)
@@ -244,19 +262,28 @@ export class Feed {
     return []
   }
 
-  async #block(claim: ClaimId): Promise<readonly Buffer[]> {
-    const { waits, hash } = this.#options
+  async #wait(claim: ClaimId): Promise<readonly Buffer[]> {
+    for (let blocks = 0; blocks < blocksPerLook && !this.#stopped && !this.#news; blocks++) {
+      const startedMs = monotonicMs()
+      const element = await this.#block(claim)
+      if (element !== null) return [element]
+      if (monotonicMs() - startedMs > this.#options.blockMs + frozenMs) break
+    }
+    return []
+  }
+
+  async #block(claim: ClaimId): Promise<Buffer | null> {
+    const { waits, hash, blockMs } = this.#options
     const store = waits.of(claim.lane)
     if (!this.#connections.has(claim.lane)) {
       const number = store.client.call('client', ['id']).then(String, () => undefined)
       this.#connections.set(claim.lane, number)
     }
     try {
-      this.#wait = store.claims.blockingClaim(claim.id, hash, blockMs)
-      const element = await this.#wait
-      return element === null ? [] : [element]
+      this.#blocked = store.claims.blockingClaim(claim.id, hash, blockMs)
+      return await this.#blocked
     } finally {
-      this.#wait = undefined
+      this.#blocked = undefined
     }
   }
 

@@ -14,6 +14,7 @@ export interface ThreadData {
   /** The process, as `host:pid`. */
   readonly host: string
   readonly hash: string
+  readonly leaseMs: number
   /** Address of the bundle, and the path of its source for messages. */
   readonly bundle: string
   readonly source: string
@@ -30,6 +31,8 @@ export type ToThread =
   | { readonly type: 'lanes'; readonly lanes: readonly number[] }
   /** There is work on a lane. `look`: this thread is to look there even if it waits on another lane. */
   | { readonly type: 'work'; readonly lane: number; readonly look: boolean }
+  /** Work stands in line although this thread may be waiting: it is to look for itself. */
+  | { readonly type: 'look' }
   | { readonly type: 'cancel'; readonly job: string; readonly incarnation: string; readonly index: number | undefined }
   | BroadcastRequest
   | {

@@ -6,6 +6,7 @@ import type { Service } from '../runtime/service.ts'
 import type { WorkerInfo } from '../protocol/records.ts'
 import type { LaneStore } from '../store/lane-store.ts'
 import { ClaimKeeper } from './claim-keeper.ts'
+import { Lookout } from './lookout.ts'
 import { Membership } from './membership.ts'
 
 export interface PresenceOptions {
@@ -21,6 +22,10 @@ export interface PresenceOptions {
   readonly onRegistered: (id: string, lane: number) => void
   /** Whether a thread may use the claim. */
   readonly isInUse: (claim: string) => boolean
+  /** Whether there are threads that wait for work. */
+  readonly hasIdle: () => boolean
+  /** Work stands in line: threads that wait are to look for themselves. */
+  readonly onWork: () => void
   readonly log: Log
 }
 
@@ -56,6 +61,7 @@ export class Presence implements Service {
       new Reaper(store, { leaseMs, maxDeaths, log }),
       new Promoter(store, { log }),
       new Janitor(store, { log }),
+      new Lookout({ store, hash, hasIdle: options.hasIdle, onWork: options.onWork, log }),
     ]
     store.client.on('ready', () => {
       this.keeper.sweepSoon()

@@ -95,8 +95,9 @@ export async function startWorkerOn(
     prepareThread: async () => {
       const module = await writeBundle(bundle)
       const { hash, file: source } = bundle
+      const { leaseMs } = options
       return {
-        data: { target, namespace, queue, lanes: lanes.numbers, host, hash, bundle: module.href, source },
+        data: { target, namespace, queue, lanes: lanes.numbers, host, hash, leaseMs, bundle: module.href, source },
         resourceLimits: options.heapMb === undefined ? {} : { maxOldGenerationSizeMb: options.heapMb },
       }
     },

@@ -290,6 +290,10 @@ export class Supervisor {
         this.#crew.post({ type: 'registered', worker, lane: on })
       },
       isInUse: claim => this.#crew.threads.some(thread => thread.claims.has(claim)) || this.#undertaker.isDying(claim),
+      hasIdle: () => this.#crew.threads.some(isIdle),
+      onWork: () => {
+        for (const thread of this.#crew.threads.filter(isIdle)) thread.post({ type: 'look' })
+      },
       log,
     })
   }
@@ -299,7 +303,7 @@ export class Supervisor {
     const { numbers } = this.#options.lanes
     let left = numbers.length > 1 && numbers.includes(lane) ? most : 0
     for (const thread of this.#crew.threads) {
-      const look = left > 0 && homeLane(thread.number, numbers) !== lane && thread.board.look().slot === undefined
+      const look = left > 0 && homeLane(thread.number, numbers) !== lane && isIdle(thread)
       if (look) left--
       thread.post({ type: 'work', lane, look })
     }
@@ -407,4 +411,9 @@ function withResolvers() {
     reject = onReject
   })
   return { promise, resolve, reject }
+}
+
+/** Whether the thread runs nothing, and so waits for work. */
+function isIdle({ board }: ThreadHandle): boolean {
+  return board.look().slot === undefined
 }

@@ -97,6 +97,8 @@ export class TaskThread {
     switch (message.type) {
       case 'registered':
         this.#options.ids.register(message.worker, message.lane)
+        // A wait under the old name is one of a worker that is dead to the others.
+        this.#options.feed.look()
         break
       case 'lanes':
         this.#options.onLanes(message.lanes)
@@ -104,6 +106,9 @@ export class TaskThread {
       case 'work':
         this.#pending.wake()
         if (message.look) this.#options.feed.wake(message.lane)
+        break
+      case 'look':
+        this.#options.feed.look()
         break
       case 'cancel':
         this.#cancel(message.job, message.incarnation, message.index)

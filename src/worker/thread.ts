@@ -83,7 +83,8 @@ async function work(module: TaskModule): Promise<void> {
   const name = `millrace:thread-${data.thread}`
   const lanes = new Lanes({ ...common, role: { name, silenceMs: 8000 } }, data.lanes)
   // What is under way when a connection is lost must not be sent again: its claim may have been abandoned.
-  const waits = new Lanes({ ...common, role: { name: `${name}-wait`, silenceMs: blockMs + 4000, once: true } })
+  const waitMs = blockMs(data.leaseMs)
+  const waits = new Lanes({ ...common, role: { name: `${name}-wait`, silenceMs: waitMs + 4000, once: true } })
   const ids = new ClaimIds(lanes, send)
   const suspects = new SuspectGate(data.suspects)
   const writeLine = (line: string) => {
@@ -97,6 +98,7 @@ async function work(module: TaskModule): Promise<void> {
     ids,
     lanes,
     waits,
+    blockMs: waitMs,
     onFound: lane => {
       send({ type: 'found', lane })
     },

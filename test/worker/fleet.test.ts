@@ -2,7 +2,7 @@ import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { broadcastKey } from '../../src/protocol/keys.ts'
+import { broadcastKey, codeKeys } from '../../src/protocol/keys.ts'
 import { decodeCollectorMessage } from '../../src/protocol/run.ts'
 import { decodeValue, encodeValue } from '../../src/protocol/values.ts'
 import { openClient } from '../../src/store/client.ts'
@@ -209,4 +209,35 @@ it('answers a broadcast once from each thread, and the tasks after it see its ef
   } finally {
     subscriber.disconnect()
   }
+})
+
+describe('an idle thread', () => {
+  it('blocks again without looking for itself when nothing came', async () => {
+    await using lab = new Lab(redis)
+    const monitor = await lab.client.monitor()
+    monitor.on('error', () => undefined)
+    const seen: string[] = []
+    monitor.on('monitor', (_time: string, args: string[], source: string) => {
+      const [name = '', first = ''] = args
+      if (!first.includes(`${lab.namespace}:default:0}:stage:`)) return
+      if (name.toLowerCase() === 'blmove') seen.push('block')
+      // Only a claim reads the stage.
+      else if (source === 'lua' && name.toLowerCase() === 'lindex') seen.push('look')
+    })
+    await lab.startWorker({ leaseMs: 1000 })
+    await until(() => seen.filter(what => what === 'block').length >= 4, { what: 'it has blocked four times' })
+    monitor.disconnect()
+    expect(seen.join(' ')).toContain('look block block block')
+  })
+
+  it('finds work that Redis has forgotten to tell it of', async () => {
+    await using lab = new Lab(redis)
+    const { hash } = await lab.startWorker({ leaseMs: 60_000 })
+    const waiting = codeKeys(lab.store.lane, hash).waiting
+    await until(async () => (await lab.client.zcard(waiting)) > 0, { what: 'it waits' })
+    await lab.client.del(waiting)
+    const job = await lab.submit('square', [1, 2, 3])
+    expect(await lab.client.exists(codeKeys(lab.store.lane, hash).stage)).toBe(0)
+    expect(await lab.values(job)).toEqual([1, 4, 9])
+  })
 })

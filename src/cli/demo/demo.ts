@@ -9,8 +9,8 @@ import { inOneThread, type PlainJob } from './one-thread.ts'
 import { add, merge, primes, words } from './tasks.ts'
 import { topWords, totalWords, type WordCounts } from './words.ts'
 
-/** Three milliseconds or so of sieving: many tasks, and yet little time goes into finding where each segment starts. */
-const PRIME_SPAN = 2_500_000
+/** Three of the sieve's segments, so that no task ends within one: a millisecond or so. */
+const PRIME_SPAN = 3 * 983_040
 /** The texts of one task: about five milliseconds of counting. */
 const GROUP_BYTES = 128 * 1024
 const TOP_WORDS = 20

@@ -10,6 +10,8 @@ const RESIDUES = [1, 7, 11, 13, 17, 19, 23, 29] as const
 
 /** A segment is to stay in the cache next to the core, whose usual size this is: it holds 983,040 numbers. */
 const SEGMENT_BYTES = 32 * 1024
+/** One may be a little larger, so that a range of a few segments and a bit is not given a tiny one more, which costs as much to aim as a whole one. */
+const MOST_SEGMENT_BYTES = SEGMENT_BYTES + SEGMENT_BYTES / 16
 
 /** The multiples of these are copied from a pattern that repeats every 7·11·13·17 bytes, not crossed off one by one. */
 const PATTERN_PRIMES = [7, 11, 13, 17] as const
@@ -27,7 +29,9 @@ export class PrimeSieve {
   /** Per prime and class: the next byte to cross off, counted from the start of the segment at hand. */
   readonly #next: Int32Array
   readonly #pattern = repeatedPattern()
-  readonly #segment = new Uint8Array(SEGMENT_BYTES)
+  readonly #segment = new Uint8Array(MOST_SEGMENT_BYTES)
+  /** The byte that `#next` counts from. */
+  #aimedAt = -1
 
   /** `below` is the largest `to` that will be asked for, at most {@link MOST_PRIMES_BELOW}. */
   constructor(below: number) {
@@ -52,9 +56,13 @@ export class PrimeSieve {
     let count = [2, 3, 5].filter(prime => from <= prime && prime < to).length
     const endByte = Math.ceil(to / 30)
     let startByte = Math.floor(from / 30)
-    this.#aim(startByte)
+    // Ranges that follow one another, as most of one thread's do, go on where the last one ended.
+    if (startByte !== this.#aimedAt) this.#aim(startByte)
+    this.#aimedAt = endByte
+    const segments = Math.ceil((endByte - startByte) / MOST_SEGMENT_BYTES)
+    const segmentBytes = Math.ceil((endByte - startByte) / segments)
     while (startByte < endByte) {
-      const bytes = this.#segment.subarray(0, Math.min(SEGMENT_BYTES, endByte - startByte))
+      const bytes = this.#segment.subarray(0, Math.min(segmentBytes, endByte - startByte))
       this.#sieve(bytes, startByte)
       clearOutside(bytes, startByte, from, to)
       count += bytes.length * 8 - countBits(bytes)
@@ -113,7 +121,7 @@ function bitOf(residue: number): number {
 
 /** The multiples of the pattern's primes from any byte of the pattern's period on, for a whole segment. */
 function repeatedPattern(): Uint8Array {
-  const pattern = new Uint8Array(PATTERN_BYTES + SEGMENT_BYTES)
+  const pattern = new Uint8Array(PATTERN_BYTES + MOST_SEGMENT_BYTES)
   for (const prime of PATTERN_PRIMES) {
     for (const residue of RESIDUES) {
       const multiple = prime * residue
