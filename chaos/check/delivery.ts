@@ -106,7 +106,11 @@ function isExplained(job: JobStory, life: Life, story: Story): boolean {
   const wasLost = story.losses.some(loss => loss.beginsAt >= job.begun.at && loss.endsAt <= ended.at)
   switch (ended.ending.code) {
     case 'COLLECTOR_REPLACED':
-      return story.freezes.some(({ what, pid }) => what === 'driver' && pid === by) || wasTakenOver(job, life)
+      return (
+        story.freezes.some(({ what, pid }) => what === 'driver' && pid === by) ||
+        wasTakenOver(job, life) ||
+        wasForgotten(life, story)
+      )
     case 'INPUTS_INCOMPLETE':
       // Where Redis has lost some of them, the count is what it still knows.
       return (
@@ -163,6 +167,15 @@ function wasTakenOver({ lives, begun }: JobStory, life: Life): boolean {
     // The same id again is written down when it is asked for: that it has come through shows when it has submitted.
     return isMeanwhile(other.attached) || (other.attached?.how === 'same id' && isMeanwhile(other.submitted))
   })
+}
+
+/** Redis lost that this driver attached, and the one before it has the job again. */
+function wasForgotten({ attached, ended }: Life, { losses }: Story): boolean {
+  return (
+    attached !== undefined &&
+    ended !== undefined &&
+    losses.some(({ endsAt, beginsAt }) => beginsAt >= attached.at && endsAt <= ended.at)
+  )
 }
 
 function isReplaced({ ending }: Of<'ended'>): boolean {

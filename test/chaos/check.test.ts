@@ -267,6 +267,9 @@ describe('a job ends with an error only where something explains it', () => {
     expect(rulesBroken(finish(later, 'd3'))).toEqual([])
     const earlier = attach(taken(), 'd3').fail('j', 'COLLECTOR_REPLACED', undefined, 'd3')
     expect(rulesBroken(finish(earlier, 'd2'))).toEqual(['unexplained error'])
+    // Redis forgot that it attached: the one before it has the job again.
+    const forgotten = attach(taken(), 'd3').lose().fail('j', 'COLLECTOR_REPLACED', undefined, 'd3')
+    expect(rulesBroken(finish(forgotten, 'd2'))).toEqual([])
   })
 })
 
