@@ -20,6 +20,23 @@ export interface Input {
   readonly index: number
   readonly ms: number
   readonly poison?: Poison
+  /** Makes the input too large for the List. */
+  readonly ballast?: Uint8Array
+}
+
+/** Some inputs, and all that do harm, have so much with them. */
+export function ballastOf(index: number, poison: Poison | undefined): Uint8Array | undefined {
+  return index % 32 === 31 || poison !== undefined ? Buffer.alloc(70_000, index % 251) : undefined
+}
+
+/** Not what the driver sent: a wrong value, which the checker sees, whatever else comes out right. */
+function isWhole({ index, poison, ballast }: Input): boolean {
+  const sent = ballastOf(index, poison)
+  return sent === undefined ? ballast === undefined : ballast !== undefined && Buffer.compare(sent, ballast) === 0
+}
+
+function valueFor(input: Input): number {
+  return isWhole(input) ? valueOf(input.salt, input.index) : NaN
 }
 
 interface Shared {
@@ -42,19 +59,19 @@ function spin(ms: number): void {
 }
 
 /** Computes. */
-export const work = task('work', ({ salt, index, ms }: Input, ctx) => {
+export const work = task('work', (input: Input, ctx) => {
   started(ctx)
-  spin(ms)
-  return effect(ctx, valueOf(salt, index))
+  spin(input.ms)
+  return effect(ctx, valueFor(input))
 })
 
 /** Waits, several at a time. */
 export const wait = task(
   'wait',
-  async ({ salt, index, ms }: Input, ctx) => {
+  async (input: Input, ctx) => {
     started(ctx)
-    await sleep(ms, undefined, { signal: ctx.signal })
-    return effect(ctx, valueOf(salt, index))
+    await sleep(input.ms, undefined, { signal: ctx.signal })
+    return effect(ctx, valueFor(input))
   },
   { concurrency: 4 },
 )
@@ -69,10 +86,11 @@ export const count = task<number, number, Shared>('count', (index, ctx) => {
 /** Does harm where its input says so. */
 export const poisoned = task(
   'poisoned',
-  ({ salt, index, ms, poison }: Input, ctx): unknown => {
+  (input: Input, ctx): unknown => {
+    const { index, ms, poison } = input
     started(ctx)
     spin(ms)
-    const value = valueOf(salt, index)
+    const value = valueFor(input)
     const does = harms[poison ?? 'none']
     return does === undefined ? effect(ctx, value) : does(index)
   },

@@ -5,7 +5,7 @@ import { indexOf } from '../events.ts'
 import type { Ending, JobSpec } from '../events.ts'
 import type { History } from '../history.ts'
 import type { LeftJob } from './settings.ts'
-import { add, count, poisoned, wait, work } from './tasks.ts'
+import { add, count, poisoned, wait, work, ballastOf } from './tasks.ts'
 import type { Input } from './tasks.ts'
 
 /** How each kind of job is made, consumed, and gone on with by another driver. Every result is written down at once. */
@@ -88,7 +88,14 @@ function taskOf({ salt }: JobSpec) {
 function inputsOf({ count: length, salt, ms, poison }: JobSpec): Input[] {
   return Array.from({ length }, (_, index) => {
     const harm = poison[index]
-    return { salt, index, ms, ...(harm === undefined ? {} : { poison: harm }) }
+    const ballast = ballastOf(index, harm)
+    return {
+      salt,
+      index,
+      ms,
+      ...(harm === undefined ? {} : { poison: harm }),
+      ...(ballast === undefined ? {} : { ballast }),
+    }
   })
 }
 

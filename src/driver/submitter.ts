@@ -1,4 +1,4 @@
-import { encodeChunk } from '../protocol/chunk.ts'
+import { submittedChunk } from '../protocol/chunk.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { isTransient, outcomeUnknown, refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import type { LaneStore } from '../store/lane-store.ts'
@@ -122,8 +122,8 @@ export class Submitter {
     if (complete) this.#completeSent = true
     this.#inFlight++
     const { flags, incarnation } = part
-    const elements = batch.windows.map(({ payload, ...window }) =>
-      encodeChunk(
+    const chunks = batch.windows.map(({ payload, ...window }) =>
+      submittedChunk(
         {
           ...window,
           job: part.job,
@@ -142,7 +142,8 @@ export class Submitter {
       const reply = await store.parts.submit(part, {
         ...batch,
         complete,
-        elements,
+        elements: chunks.map(({ element }) => element),
+        held: chunks.flatMap(chunk => chunk.held ?? []),
         driverLeaseMs,
         create,
         shared: part.shared,

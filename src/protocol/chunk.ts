@@ -8,6 +8,9 @@ import { MalformedDataError } from '../errors.ts'
  * The header is text so that a script can read it without decoding the payload, and a person can with `redis-cli`.
  * A chunk covers the tasks `first … first + count - 1`. Its payload may hold more: `base` is the index of the payload's
  * first input, so that halving a chunk, or handing back its tail, only rewrites the header.
+ *
+ * A large payload does not travel in the List: each step of its way would copy it. It lies in the part's `payloads` Hash
+ * from the submit of its chunk, whose kind is `held`, until the commit that settles its task.
  */
 export interface ChunkHeader {
   readonly job: string
@@ -20,14 +23,18 @@ export interface ChunkHeader {
   readonly attempt: number
   /** How many processes or threads died while they ran this chunk alone. */
   readonly deaths: number
-  /** `pack`: the payload is a batch of inputs; `range`: the payload is `<start> <step>`, input = start + step × index. */
+  /**
+   * `pack`: the payload is a batch of inputs; `range`: the payload is `<start> <step>`, input = start + step × index;
+   * `held`: the payload says how many bytes lie in the part's `payloads` Hash under `payloadField`: a batch of inputs
+   * from `base` on, for the one task of the chunk, so that no other chunk needs them.
+   */
   readonly kind: ChunkKind
   /** What the runner must fetch from the job's record first. */
   readonly flags: ChunkFlags
   readonly task: string
 }
 
-export type ChunkKind = 'pack' | 'range'
+export type ChunkKind = 'pack' | 'range' | 'held'
 
 /** `plain`: nothing; `shared`: the shared value; `reduce`: the reducer's name; `both`. */
 export type ChunkFlags = 'plain' | 'shared' | 'reduce' | 'both'
@@ -45,7 +52,7 @@ export const maxChunkTasks = 65_535
 const headerLimitBytes = 1024
 const newline = 0x0a
 const headerPattern =
-  /^(\S{1,200}) (\w{1,64}) (\d{1,15}) (\d{1,15}) (\d{1,15}) (\d{1,9}) (\d{1,9}) (pack|range) (plain|shared|reduce|both) ([^\p{Cc}]{1,400})$/u
+  /^(\S{1,200}) (\w{1,64}) (\d{1,15}) (\d{1,15}) (\d{1,15}) (\d{1,9}) (\d{1,9}) (pack|range|held) (plain|shared|reduce|both) ([^\p{Cc}]{1,400})$/u
 
 export function encodeHeader(header: ChunkHeader): string {
   const { job, incarnation, first, count, base, attempt, deaths, kind, flags, task } = header
@@ -91,11 +98,38 @@ export function parseHeader(line: string): ChunkHeader | undefined {
     base: Number(base),
     attempt: Number(attempt),
     deaths: Number(deaths),
-    kind: kind === 'range' ? ('range' as const) : ('pack' as const),
+    kind: kind as ChunkKind,
     flags: flags as ChunkFlags,
     task,
   }
-  return header.count > 0 && header.base <= header.first ? header : undefined
+  if (header.count === 0 || header.base > header.first || (header.kind === 'held' && header.count > 1)) return undefined
+  return header
+}
+
+/** Payloads of one task from this size on are held beside the List; for smaller ones the copies cost less than the call that reads them. */
+const leastHeldBytes = 64 * 1024
+
+/** What lies in a part's `payloads` Hash for a held chunk. */
+export interface HeldPayload {
+  readonly field: string
+  readonly payload: Buffer
+}
+
+/** A chunk as it is submitted: its element, and what is to be held for it. */
+export function submittedChunk(
+  header: ChunkHeader,
+  payload: Buffer,
+): { readonly element: Buffer; readonly held?: HeldPayload } {
+  if (header.kind !== 'pack' || header.count > 1 || payload.length < leastHeldBytes) {
+    return { element: encodeChunk(header, payload) }
+  }
+  const element = encodeChunk({ ...header, kind: 'held' }, Buffer.from(String(payload.length)))
+  return { element, held: { field: payloadField(header), payload } }
+}
+
+/** Where the payload of a held chunk lies in its part's `payloads` Hash. */
+export function payloadField({ incarnation, first }: Pick<ChunkHeader, 'incarnation' | 'first'>): string {
+  return `${incarnation}:${first}`
 }
 
 export interface RangeSpec {

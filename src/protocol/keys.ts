@@ -66,6 +66,8 @@ export function partKeys(lane: Lane, job: string) {
     results: `${tag}:part:${job}:results`,
     /** Sorted set: chunks that wait for a retry, scored by their due time (ms). */
     delayed: `${tag}:part:${job}:delayed`,
+    /** Hash: large payloads of chunks that are not settled, by `payloadField`. */
+    payloads: `${tag}:part:${job}:payloads`,
     /** String: the job's `shared` value, encoded. */
     shared: `${tag}:part:${job}:shared`,
   } as const

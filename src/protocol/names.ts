@@ -19,9 +19,9 @@ const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/
 /** @throws {UsageError} unless the id can stand in a key and in a chunk's header. */
 export function checkJobId(id: string): string {
   // With such an end one job's record would have the name of another's List or Hash.
-  if (!idPattern.test(id) || /:(chunks|results|delayed|shared)$/.test(id)) {
+  if (!idPattern.test(id) || /:(chunks|results|delayed|payloads|shared)$/.test(id)) {
     throw new UsageError(
-      `The job id ${JSON.stringify(id.slice(0, 60))} can't be used, because it is part of key names: give 1 to 128 letters, digits, dots, dashes, underscores and colons, beginning with a letter or digit and not ending in :chunks, :results, :delayed or :shared.`,
+      `The job id ${JSON.stringify(id.slice(0, 60))} can't be used, because it is part of key names: give 1 to 128 letters, digits, dots, dashes, underscores and colons, beginning with a letter or digit and not ending in :chunks, :results, :delayed, :payloads or :shared.`,
     )
   }
   return id

@@ -1,3 +1,5 @@
+import { payloadField } from '../protocol/chunk.ts'
+import type { ChunkHeader } from '../protocol/chunk.ts'
 import { claimKey, codeKeys, partKeys, workerKeys } from '../protocol/keys.ts'
 import { encodeRunValue } from '../protocol/run.ts'
 import type { Run } from '../protocol/run.ts'
@@ -18,6 +20,8 @@ export interface SettledChunk {
   readonly first: number
   readonly attempt: number
   readonly done: number
+  /** Its payload is held, and goes with it unless a retry needs it. */
+  readonly held?: true
 }
 
 export interface Retry {
@@ -107,10 +111,30 @@ export class ClaimStore extends LaneAccess {
     for (const { first, attempt, done } of chunks) rest.push(first, attempt, done)
     for (const run of runs) rest.push(run.first, run.count, run.kind, encodeRunValue(run))
     for (const { delayMs, element } of retries) rest.push(Math.round(delayMs), element)
-    const prepared = this.#settles.get(`${claimId} ${incarnation} ${job} ${part.hash}`, () => {
+    const keysOf = () => {
       const claim = claimKey(this.lane, claimId)
-      const keys = { ...partKeys(this.lane, job), ...codeKeys(this.lane, part.hash), ...this.keys, claim }
-      return PreparedScript.of(settle, keys, [job, incarnation, this.channelPrefix(), String(inlineBytes)])
+      return { ...partKeys(this.lane, job), ...codeKeys(this.lane, part.hash), ...this.keys, claim }
+    }
+    if (chunks.some(({ held }) => held)) {
+      const call = {
+        keys: keysOf(),
+        args: {
+          job,
+          incarnation,
+          channelPrefix: this.channelPrefix(),
+          inlineBytes,
+          pace: commit.paceNs.toFixed(1),
+          chunkCount: chunks.length,
+          runCount: runs.length,
+          retryCount: retries.length,
+        },
+        moreKeys: [partKeys(this.lane, job).payloads],
+        moreArgs: rest.slice(4),
+      }
+      return traceCommit({ claim: claimId, job, incarnation, runs }, () => this.run(settle, call))
+    }
+    const prepared = this.#settles.get(`${claimId} ${incarnation} ${job} ${part.hash}`, () => {
+      return PreparedScript.of(settle, keysOf(), [job, incarnation, this.channelPrefix(), String(inlineBytes)])
     })
     return traceCommit({ claim: claimId, job, incarnation, runs }, () => this.runPrepared(prepared, rest))
   }
@@ -187,6 +211,12 @@ export class ClaimStore extends LaneAccess {
   async readClaim(claimId: string): Promise<Buffer[]> {
     const key = claimKey(this.lane, claimId)
     return (await this.read([{ key, kind: 'list' }], () => this.client.lrangeBuffer(key, 0, -1))).reverse()
+  }
+
+  /** The payload of a held chunk; null when it is settled, or was deleted. */
+  readPayload(header: ChunkHeader): Promise<Buffer | null> {
+    const { payloads } = partKeys(this.lane, header.job)
+    return this.read([{ key: payloads, kind: 'hash' }], () => this.client.hgetBuffer(payloads, payloadField(header)))
   }
 
   /** The header lines of what a claim holds, oldest first. */

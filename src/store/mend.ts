@@ -23,6 +23,7 @@ const kinds: Readonly<Record<string, KeyKind>> = {
   part: 'part',
   lane: 'lane',
   results: 'hash',
+  payloads: 'hash',
   worker: 'hash',
   quarantine: 'hash',
   broadcast: 'hash',
@@ -50,11 +51,14 @@ export function kindsOf(
     const key = keys[name]
     return kind === undefined || key === undefined ? [] : [{ key, kind }]
   })
-  // Those of `claim` are the part and the chunks of each job, by turns; those of the others are claims.
-  const more = moreKeys.map((key, i): KindOfKey => {
-    return { key, kind: script.name === 'claim' && i % 2 === 0 ? 'part' : 'list' }
-  })
+  const more = moreKeys.map((key, i): KindOfKey => ({ key, kind: kindOfMore(script.name, i) }))
   return [...named, ...more]
+}
+
+/** Those of `claim` are the part and the chunks of each job, by turns; those of a commit and a submit hold payloads; those of the others are claims. */
+function kindOfMore(script: string, at: number): KeyKind {
+  if (script === 'settle' || script === 'submit') return 'hash'
+  return script === 'claim' && at % 2 === 0 ? 'part' : 'list'
 }
 
 /** Whether the reply says that what stands in a key can't be worked with. */

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { MalformedDataError } from '../errors.ts'
+import type { HeldPayload } from '../protocol/chunk.ts'
 import { codeKeys, partKeys } from '../protocol/keys.ts'
 import { counterFields, decodeCounters, decodePartRecord, partFieldArguments } from '../protocol/records.ts'
 import type { PartCounters, PartFields, PartRecord } from '../protocol/records.ts'
@@ -21,6 +22,8 @@ interface SubmitBatch {
   readonly to: number
   readonly complete: boolean
   readonly elements: readonly Buffer[]
+  /** The payloads of those elements that are held chunks. */
+  readonly held?: readonly HeldPayload[]
   /** How many of the tasks come without chunks, because their results are collected already. */
   readonly skipped: number
   readonly driverLeaseMs: number
@@ -41,9 +44,9 @@ export class PartStore extends LaneAccess {
   }
 
   #submit(part: SubmittedPart, batch: SubmitBatch) {
-    const { from, to, skipped, elements, create, driverLeaseMs } = batch
+    const { from, to, skipped, elements, held = [], create, driverLeaseMs } = batch
     const complete = batch.complete ? 1 : 0
-    if (create === undefined) {
+    if (create === undefined && held.length === 0) {
       const { job, incarnation, collector, hash } = part
       const prepared = this.#submits.get(`${incarnation} ${collector} ${driverLeaseMs} ${job} ${hash}`, () => {
         const keys = { ...partKeys(this.lane, job), ...codeKeys(this.lane, hash), ...this.keys }
@@ -51,8 +54,9 @@ export class PartStore extends LaneAccess {
       })
       return this.runPrepared(prepared, [from, to, skipped, complete, 0, 0, ...elements])
     }
-    const fields = partFieldArguments(create)
-    const shared = batch.shared === undefined ? [] : [batch.shared]
+    const fields = create === undefined ? [] : partFieldArguments(create)
+    const shared = create === undefined || batch.shared === undefined ? [] : [batch.shared]
+    const payloads = held.length === 0 ? [] : [held.length, ...held.flatMap(({ field, payload }) => [field, payload])]
     return this.run(submit, {
       keys: { ...partKeys(this.lane, part.job), ...codeKeys(this.lane, part.hash), ...this.keys },
       args: {
@@ -67,7 +71,8 @@ export class PartStore extends LaneAccess {
         fieldCount: fields.length,
         sharedCount: shared.length,
       },
-      moreArgs: [...fields, ...shared, ...elements],
+      moreKeys: held.length === 0 ? [] : [partKeys(this.lane, part.job).payloads],
+      moreArgs: [...fields, ...shared, ...payloads, ...elements],
     })
   }
 

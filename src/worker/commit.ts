@@ -14,6 +14,7 @@ import { inputsOf } from '../protocol/inputs.ts'
 /** A chunk of which a thread has run the first `done` tasks. */
 export interface FinishedChunk {
   readonly header: ChunkHeader
+  /** As in its element: of a held chunk that is not its inputs. */
   readonly payload: Uint8Array
   readonly done: number
   /** By offset in the chunk; whatever stands where `ends` has an entry does not count. */
@@ -90,9 +91,10 @@ function buildCommit(finished: readonly FinishedChunk[], worker: string, limits:
   }
   const kept = runsWithin(runs, limits.commitBytes)
   const lost = runs.slice(kept.length)
-  const chunks = finished.map(({ header: { first, attempt }, done }) => {
+  const chunks = finished.map(({ header: { first, attempt, kind }, done }): SettledChunk => {
     const cuts = lost.map(run => run.first - first).filter((at, i) => at < done && at + lost[i]!.count > 0)
-    return { first, attempt, done: Math.max(0, Math.min(done, ...cuts)) }
+    const kept = { first, attempt, done: Math.max(0, Math.min(done, ...cuts)) }
+    return kind === 'held' ? { ...kept, held: true } : kept
   })
   const retries = finished.flatMap((chunk, i) => buildRetries(chunk, chunks[i]!.done))
   return { part: { job, incarnation }, chunks, runs: kept, retries }
@@ -199,10 +201,15 @@ function buildRetries({ header, payload, ends }: FinishedChunk, done: number): R
   for (const [offset, end] of ends) {
     if (end.kind !== 'retry' || offset >= done) continue
     const index = header.first + offset
-    const next = { ...header, first: index, count: 1, base: index, attempt: header.attempt + 1, deaths: 0 }
+    const next = { ...header, first: index, count: 1, attempt: header.attempt + 1, deaths: 0 }
+    if (header.kind === 'held') {
+      // The payload stays where it is, as it was submitted.
+      retries.push({ delayMs: end.delayMs, element: encodeChunk(next, payload) })
+      continue
+    }
     // Decoded anew: the task may have changed its input.
     const own = header.kind === 'range' ? payload : encodeBatch([(inputs ??= inputsOf(header, payload))[offset]])
-    retries.push({ delayMs: end.delayMs, element: encodeChunk(next, own) })
+    retries.push({ delayMs: end.delayMs, element: encodeChunk({ ...next, base: index }, own) })
   }
   return retries
 }

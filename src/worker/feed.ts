@@ -12,11 +12,17 @@ import type { Board, Slot } from './board.ts'
 import type { ClaimId, ClaimIds } from './claim-ids.ts'
 import type { SuspectGate } from './suspect-gate.ts'
 
+/** A chunk that a thread was given. */
+export interface ClaimedChunk extends Chunk {
+  /** Where its payload is held beside the List: that payload, on its way since the claim. Null: it is not there any more. */
+  readonly held?: Promise<Buffer | null>
+}
+
 /** What one claim holds: chunks of one job, run and committed together. */
 export interface Batch {
   readonly claim: ClaimId
   readonly slot: Slot
-  readonly chunks: readonly Chunk[]
+  readonly chunks: readonly ClaimedChunk[]
   readonly tasks: number
   /** A chunk of it was in a process that died: it runs while its thread holds nothing else. */
   readonly suspect: boolean
@@ -289,7 +295,7 @@ export class Feed {
 
   #accept(claim: ClaimId, slot: Slot, elements: readonly Buffer[], awaited: boolean): Batch | undefined {
     const { board, ids } = this.#options
-    const chunks = decodeAll(elements)
+    const chunks = decodeAll(elements)?.map(chunk => this.#fetched(chunk, claim.lane))
     const tasks = chunks?.reduce((sum, { header }) => sum + header.count, 0) ?? 0
     // What is none of ours, too much, or revoked by the main thread meanwhile, the main thread hands back.
     if (chunks === undefined || tasks > maxWindow || !board.size(slot, tasks)) {
@@ -299,6 +305,14 @@ export class Feed {
     }
     traceClaim(claim.id, () => chunks.map(({ header }) => header))
     return { claim, slot, chunks, tasks, suspect: chunks.some(({ header }) => header.deaths > 0), awaited }
+  }
+
+  #fetched(chunk: Chunk, lane: number): ClaimedChunk {
+    if (chunk.header.kind !== 'held') return chunk
+    const held = this.#options.lanes.of(lane).claims.readPayload(chunk.header)
+    // Whoever runs the chunk meets the error; it may be handed back before.
+    held.catch(() => undefined)
+    return { ...chunk, held }
   }
 }
 

@@ -1,7 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { TaskModule } from '../code/load.ts'
 import { MalformedDataError, UnknownTaskError } from '../errors.ts'
-import type { Chunk } from '../protocol/chunk.ts'
 import { outcomeUnknown } from '../store/reply-error.ts'
 import { maxPending } from './board.ts'
 import type { Board, Slot } from './board.ts'
@@ -13,7 +12,7 @@ import type { ClaimIds } from './claim-ids.ts'
 import type { FinishedChunk } from './commit.ts'
 import type { Committer } from './committer.ts'
 import { RunningTask } from './context.ts'
-import type { Batch, Feed } from './feed.ts'
+import type { Batch, ClaimedChunk, Feed } from './feed.ts'
 import { inputsOf } from '../protocol/inputs.ts'
 import type { JobExtrasCache } from './job-extras.ts'
 import type { ToThread } from './messages.ts'
@@ -217,7 +216,7 @@ export class TaskThread {
     this.#ahead = this.#options.feed.claim(batch.slot === 0 ? 1 : 0, batch.chunks.length)
   }
 
-  async #runChunk(chunk: Chunk, batch: Batch, offset: number): Promise<FinishedChunk> {
+  async #runChunk(chunk: ClaimedChunk, batch: Batch, offset: number): Promise<FinishedChunk> {
     const { job, incarnation, count } = chunk.header
     if (this.#cancelled.has(job, incarnation)) return untouchedChunk(chunk)
     let run: ChunkRun
@@ -238,9 +237,9 @@ export class TaskThread {
     return run
   }
 
-  async #prepare(chunk: Chunk, batch: Batch): Promise<ChunkRun> {
+  async #prepare(chunk: ClaimedChunk, batch: Batch): Promise<ChunkRun> {
     const { module, extras, worker, writeLine } = this.#options
-    const { header, payload } = chunk
+    const { header } = chunk
     const task = module.tasks.get(header.task)
     if (task === undefined) {
       throw new UnknownTaskError(
@@ -248,6 +247,8 @@ export class TaskThread {
       )
     }
     const { shared, reducer } = await extras.of(header, batch.claim.lane)
+    const payload = chunk.held === undefined ? chunk.payload : await chunk.held
+    if (payload === null) throw new Error('its payload is not in Redis any more')
     this.#startedMs = this.#options.clock()
     return new ChunkRun(
       chunk,

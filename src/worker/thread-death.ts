@@ -82,11 +82,17 @@ export interface ChunkVerdict {
 
 /**
  * Cuts a chunk around its charged tasks: each goes alone, the others as they were, uncharged. Undefined when none of
- * its tasks is charged: then it is simply handed back.
+ * its tasks is charged: then it is simply handed back. `held`: the payload of a held chunk, which goes along into quarantine.
  */
-export function judgeChunk(chunk: Chunk, charged: readonly Charged[], context: DeathContext): ChunkVerdict | undefined {
+export function judgeChunk(
+  chunk: Chunk,
+  charged: readonly Charged[],
+  context: DeathContext,
+  held?: Buffer,
+): ChunkVerdict | undefined {
   const { header } = chunk
   const { job, incarnation, first, count, attempt } = header
+  const whole: Chunk = held === undefined ? chunk : { ...chunk, header: { ...header, kind: 'pack' }, payload: held }
   const hash = partHash(header)
   const own = charged
     .filter(task => task.hash === hash && task.index >= first && task.index < first + count)
@@ -109,7 +115,7 @@ export function judgeChunk(chunk: Chunk, charged: readonly Charged[], context: D
       continue
     }
     const { worker } = context
-    const evidence = [...context.evidence.slice(0, 1), ...factsOf(chunk, index), ...context.evidence.slice(1)]
+    const evidence = [...context.evidence.slice(0, 1), ...factsOf(whole, index), ...context.evidence.slice(1)]
     const outcome = { code: end.code, attempt, worker, error: end.error }
     const isQuarantined = end.code === 'TASK_QUARANTINED'
     runs.push({
@@ -118,10 +124,15 @@ export function judgeChunk(chunk: Chunk, charged: readonly Charged[], context: D
       kind: 'failure',
       bytes: encodeOutcome(isQuarantined ? { ...outcome, evidence } : outcome),
     })
-    if (isQuarantined) quarantined.push({ index, element: alone(chunk, index, { deaths: 0 }), evidence })
+    if (isQuarantined) quarantined.push({ index, element: alone(whole, index, { deaths: 0 }), evidence })
   }
   others(first + count)
-  const commit = { part: { job, incarnation }, chunks: [{ first, attempt, done: count }], runs, retries }
+  const commit = {
+    part: { job, incarnation },
+    chunks: [{ first, attempt, done: count, ...(header.kind === 'held' ? { held: true as const } : {}) }],
+    runs,
+    retries,
+  }
   return { commit, quarantined }
 }
 
@@ -177,6 +188,7 @@ function quarantineError(
 /** A chunk of one task. Its input alone goes along, where it can be told from the others'. */
 function alone(chunk: Chunk, index: number, changes: Partial<ChunkHeader>): Buffer {
   const header = { ...chunk.header, first: index, count: 1, ...changes }
+  if (header.kind === 'held') return encodeChunk(header, chunk.payload)
   if (header.kind === 'range') return encodeChunk({ ...header, base: index }, chunk.payload)
   try {
     const input = inputsOf(chunk.header, chunk.payload)[index - chunk.header.first]

@@ -68,7 +68,8 @@ export class Undertaker {
     for (let attempt = 1; attempt <= 20; attempt++) {
       try {
         for (const chunk of decodeWhatIsOne(await store.claims.readClaim(claim))) {
-          const verdict = judgeChunk(chunk, charged, context)
+          const held = chunk.header.kind === 'held' ? await store.claims.readPayload(chunk.header) : null
+          const verdict = judgeChunk(chunk, charged, context, held ?? undefined)
           if (verdict === undefined) continue
           const { commit, quarantined } = verdict
           const { word } = await store.claims.settle({ ...commit.part, hash }, claim, { ...commit, paceNs: 0 })

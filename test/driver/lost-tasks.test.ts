@@ -119,6 +119,22 @@ describe('with its driver alive', () => {
     },
   )
 
+  test('a job loses nothing when its large payloads are deleted, or something else stands there', async () => {
+    const ballast = randomBytes(100_000)
+    for (const garbage of [false, true]) {
+      const job = bench.mill.map(
+        wait,
+        numbers(20).map(value => ({ ms: 60, value, ballast })),
+      )
+      const results = job.results()
+      await until(async () => (await job.progress()).done > 2, { what: 'some are done' })
+      const { payloads } = partKeys(store.lane, job.id)
+      if (garbage) await store.client.set(payloads, 'garbage')
+      else expect(await store.client.del(payloads)).toBe(1)
+      expect(await results).toEqual(numbers(20))
+    }
+  })
+
   test('a job whose keys are of another type is begun anew', async () => {
     for (const key of ['chunks', 'results', 'delayed', 'part'] as const) {
       const job = bench.mill.map(

@@ -11,6 +11,7 @@ const word = fc.oneof(
   fc.constantFrom(
     'pack',
     'range',
+    'held',
     'plain',
     'shared',
     'reduce',

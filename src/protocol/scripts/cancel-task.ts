@@ -9,7 +9,7 @@ import { chunk, expiring, time, together } from './lua.ts'
 export const cancelTask = defineScript({
   name: 'cancelTask',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'shared'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared'],
   args: ['job', 'incarnation', 'index', 'channelPrefix', 'failure'],
   reply: oneOf('cancelled', 'elsewhere'),
   uses: [time, chunk, expiring, together],
@@ -32,6 +32,7 @@ local function takeOut()
         redis.call('LSET', chunksKey, -i, '')
         redis.call('LREM', chunksKey, -1, '')
       end
+      if chunk.kind == 'held' then redis.call('HDEL', payloadsKey, payloadField(chunk)) end
       redis.call('HINCRBY', partKey, 'waiting', -1)
       return true
     end
@@ -40,6 +41,7 @@ local function takeOut()
     local chunk = parse(element)
     if chunk and chunk.incarnation == incarnation and chunk.first == at and chunk.count == 1 then
       redis.call('ZREM', delayedKey, element)
+      if chunk.kind == 'held' then redis.call('HDEL', payloadsKey, payloadField(chunk)) end
       return true
     end
   end

@@ -34,6 +34,7 @@ local function hold(chunk)
   taken[#taken + 1] = chunk.element
   tasks = tasks + chunk.count
   size = size + #chunk.element
+  if chunk.kind == 'held' then size = size + (tonumber(string.sub(chunk.element, chunk.at)) or 0) end
 end
 local staged = redis.call('LINDEX', stageKey, -1)
 local front = staged and parse(staged)

@@ -36,7 +36,20 @@ return 'released'
 export const attach = defineScript({
   name: 'attach',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'driven', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
+  keys: [
+    'part',
+    'chunks',
+    'results',
+    'delayed',
+    'payloads',
+    'shared',
+    'driven',
+    'ready',
+    'stage',
+    'waiting',
+    'lane',
+    'malformed',
+  ],
   args: ['job', 'collector', 'driverLeaseMs', 'channelPrefix'],
   reply: reply => {
     const flat = array(reply)
@@ -59,9 +72,9 @@ if record[3] ~= 'cancelled' then
   local undriven = record[4] == '1' and record[5] == '1'
   if undriven and tonumber(record[7] or 0) >= tonumber(record[6]) then
     -- It has ended, so nothing else would give its keys an expiry again.
-    expireAll(record[8])
+    expireAll(record[8], payloadsKey)
   else
-    for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey }) do redis.call('PERSIST', key) end
+    for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey }) do redis.call('PERSIST', key) end
   end
   if not undriven then redis.call('ZADD', drivenKey, int(clock() + tonumber(driverLeaseMs)), job) end
   -- A parked job has waiting chunks that no thread was told of.
@@ -98,7 +111,7 @@ return known
 export const park = defineScript({
   name: 'park',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'driven', 'due', 'ready'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared', 'driven', 'due', 'ready'],
   args: ['job'],
   reply: oneOf('parked', 'alive', 'gone'),
   uses: [time, chunk, taking, offering, expiring],
@@ -109,7 +122,7 @@ redis.call('ZREM', drivenKey, job)
 redis.call('ZREM', readyKey, job)
 if redis.call('EXISTS', partKey) == 0 then return 'gone' end
 redis.call('HSET', partKey, 'state', 'parked')
-expireAll(redis.call('HGET', partKey, 'keepMs'))
+expireAll(redis.call('HGET', partKey, 'keepMs'), payloadsKey)
 return 'parked'
 `,
 })
@@ -124,7 +137,7 @@ return 'parked'
 export const drop = defineScript({
   name: 'drop',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'jobs', 'driven', 'due', 'ready'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared', 'jobs', 'driven', 'due', 'ready'],
   args: ['job', 'incarnation', 'collector', 'channelPrefix', 'tombstoneMs'],
   reply: oneOf('dropped', 'replaced', 'gone'),
   lua: `
@@ -136,7 +149,7 @@ if not record[1] or record[5] == 'cancelled' then
 end
 if incarnation ~= '' and record[1] ~= incarnation then return 'gone' end
 if collector ~= '' and record[2] ~= collector then return 'replaced' end
-redis.call('UNLINK', partKey, chunksKey, resultsKey, delayedKey, sharedKey)
+redis.call('UNLINK', partKey, chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey)
 redis.call('ZREM', jobsKey, job)
 redis.call('ZREM', drivenKey, job)
 redis.call('ZREM', dueKey, job)

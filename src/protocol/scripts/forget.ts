@@ -7,12 +7,12 @@ import { defineScript, oneOf } from '../script.ts'
 export const forget = defineScript({
   name: 'forget',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'shared', 'jobs', 'driven', 'due', 'ready'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared', 'jobs', 'driven', 'due', 'ready'],
   args: ['job'],
   reply: oneOf('forgotten', 'alive'),
   lua: `
 if redis.call('EXISTS', partKey) == 1 then return 'alive' end
-redis.call('UNLINK', chunksKey, resultsKey, delayedKey, sharedKey)
+redis.call('UNLINK', chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey)
 for _, key in ipairs({ jobsKey, drivenKey, dueKey, readyKey }) do redis.call('ZREM', key, job) end
 return 'forgotten'
 `,

@@ -14,6 +14,9 @@ const word = oneOf('returned', 'alive')
  * A suspect of one task that was alone in its claim certainly ran when its process died: only that counts. After
  * `maxDeaths` such deaths the task is quarantined: its failure is committed and its evidence kept.
  * `deaths` in a chunk's header: 0 clean, 1 suspect, n + 1: n certain deaths.
+ *
+ * A held chunk whose payload is gone is set aside: only a foreign hand can have deleted it, nobody can run the task any
+ * more, and its driver finds the task missing, as after any such loss.
  */
 export const giveBack = defineScript({
   name: 'giveBack',
@@ -25,6 +28,7 @@ export const giveBack = defineScript({
     'chunks',
     'results',
     'delayed',
+    'payloads',
     'shared',
     'quarantine',
     'ready',
@@ -49,7 +53,17 @@ local length = redis.call('LLEN', claimKey)
 local alone = length == 1
 local tasks, returned, quarantined, marked = 0, 0, 0, 0
 
+-- What is in quarantine outlives its part, so that a payload goes along.
+local function withPayload(chunk)
+  if chunk.kind ~= 'held' then return chunk end
+  local payload = redis.call('HGET', payloadsKey, payloadField(chunk)) or ''
+  redis.call('HDEL', payloadsKey, payloadField(chunk))
+  chunk.kind, chunk.element, chunk.at = 'pack', payload, 1
+  return chunk
+end
+
 local function quarantine(chunk)
+  chunk = withPayload(chunk)
   local index = int(chunk.first)
   redis.call('HSET', quarantineKey, job .. ':' .. index, evidence .. '\\n' .. write(chunk, chunk.first, 1, 0))
   local value = '1 failure\\n' .. failure
@@ -61,7 +75,13 @@ local function quarantine(chunk)
   quarantined = quarantined + 1
 end
 
+local function setAside(element)
+  redis.call('LPUSH', malformedKey, string.sub(element, 1, 4096))
+  redis.call('LTRIM', malformedKey, 0, 99)
+end
+
 local function back(chunk)
+  if chunk.kind == 'held' and redis.call('HEXISTS', payloadsKey, payloadField(chunk)) == 0 then return setAside(chunk.element) end
   if reason ~= 'death' then
     redis.call('RPUSH', chunksKey, chunk.element)
   elseif chunk.count > 1 then
@@ -81,8 +101,7 @@ end
 for i, element in ipairs(elements) do
   local chunk = parse(element)
   if not chunk then
-    redis.call('LPUSH', malformedKey, string.sub(element, 1, 4096))
-    redis.call('LTRIM', malformedKey, 0, 99)
+    setAside(element)
     redis.call('LSET', claimKey, i - 1 - #elements, '')
     marked = marked + 1
   elseif chunk.job == job and not kept[int(chunk.first) .. ' ' .. chunk.attempt] then

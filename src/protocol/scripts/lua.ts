@@ -20,16 +20,17 @@ end
  * `parse(element)`: the header of a chunk as a table, or nil. It accepts nothing that `parseHeader` does not: a chunk
  * that a script takes for good and a thread for garbage would go round for ever. `write(chunk, first, count, deaths)`:
  * the same chunk with another window or history; the payload is the whole original, since `base` says where it starts.
+ * `payloadField(chunk)`: where the payload of a held chunk lies in its part's payloads.
  */
 export const chunk = `
-local kinds = { pack = true, range = true }
+local kinds = { pack = true, range = true, held = true }
 local flagWords = { plain = true, shared = true, reduce = true, both = true }
 local function parse(element)
   local job, incarnation, first, count, base, attempt, deaths, kind, flags, task, at = string.match(element,
     '^([%w._:%-]+) (%w+) (%d+) (%d+) (%d+) (%d+) (%d+) (%a+) (%a+) (%C+)\\n()')
   if not job or at > 1025 or not kinds[kind] or not flagWords[flags] then return nil end
   if #job > 200 or #incarnation > 64 or #first > 15 or #count > 15 or #base > 15 or #attempt > 9 or #deaths > 9 then return nil end
-  if tonumber(count) == 0 or tonumber(base) > tonumber(first) then return nil end
+  if tonumber(count) == 0 or tonumber(base) > tonumber(first) or (kind == 'held' and tonumber(count) > 1) then return nil end
   -- U+0080 to U+009F are controls too; 400 characters may be more bytes.
   if string.find(task, '\\194[\\128-\\159]') then return nil end
   if #task > 400 and select(2, string.gsub(task, '[^\\128-\\191]', '')) > 400 then return nil end
@@ -40,6 +41,7 @@ local function write(chunk, first, count, deaths)
   return table.concat({ chunk.job, chunk.incarnation, int(first), int(count), chunk.base, chunk.attempt, deaths or chunk.deaths,
     chunk.kind, chunk.flags, chunk.task }, ' ') .. '\\n' .. string.sub(chunk.element, chunk.at)
 end
+local function payloadField(chunk) return chunk.incarnation .. ':' .. int(chunk.first) end
 `
 
 /**
@@ -128,12 +130,12 @@ end
 `
 
 /**
- * `expireAll(ms)`: gives every key of a part the same expiry. `expireIfEnded()`: does so when a detached part has
- * settled everything. Use `partKey chunksKey resultsKey delayedKey sharedKey`.
+ * `expireAll(ms, payloadsKey)`: gives every key of a part the same expiry. `expireIfEnded()`: does so when a detached part
+ * has settled everything, and no payload is held any more. Use `partKey chunksKey resultsKey delayedKey sharedKey`.
  */
 export const expiring = `
-local function expireAll(ms)
-  for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey }) do redis.call('PEXPIRE', key, ms) end
+local function expireAll(ms, payloadsKey)
+  for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey, payloadsKey }) do redis.call('PEXPIRE', key, ms) end
 end
 local function expireIfEnded()
   local ending = redis.call('HMGET', partKey, 'complete', 'detached', 'submitted', 'settled', 'keepMs')

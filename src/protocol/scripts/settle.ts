@@ -15,7 +15,8 @@ const word = oneOf('committed', 'discarded', 'fenced')
  * `inLine`: whether anything waits for a thread with this code, in line or on the stage.
  *
  * `moreArgs`: per chunk `first attempt done`; per run `first count kind value`; per retry `delayMs element`, where 0 is
- * first in line at once.
+ * first in line at once. `moreKeys`: the part's payloads, where some of the chunks are held. A payload goes with the
+ * commit that settles its task; a retry needs it still.
  */
 export const settle = defineScript({
   name: 'settle',
@@ -105,9 +106,10 @@ else
   redis.call('HSET', partKey, 'settled', int(total))
 end
 
-local returned = 0
+local returned, payloadsKey, again = 0, KEYS[moreKeysFrom], {}
 for _ = 1, tonumber(retryCount) do
   local delay, element = tonumber(ARGV[at]), ARGV[at + 1]
+  if payloadsKey then again[parse(element).first] = true end
   if delay > 0 then
     local due = int(clock() + delay)
     redis.call('ZADD', delayedKey, due, element)
@@ -124,6 +126,8 @@ for i = #found, 1, -1 do
   if chunk.count > chunk.done then
     redis.call('RPUSH', chunksKey, write(chunk, chunk.first + chunk.done, chunk.count - chunk.done))
     returned = returned + chunk.count - chunk.done
+  elseif chunk.kind == 'held' and payloadsKey and not again[chunk.first] then
+    redis.call('HDEL', payloadsKey, payloadField(chunk))
   end
 end
 release()

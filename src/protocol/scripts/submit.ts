@@ -12,7 +12,8 @@ const word = oneOf('submitted', 'conflict', 'replaced', 'parked', 'ended', 'gone
  * A record that says 'cancelled' is no obstacle to a job that starts anew under the same id.
  * `skipped` of the tasks from `from` to `to` come without chunks, because the collector has their results already: what
  * it submits again after Redis lost them. They count as settled.
- * `moreArgs`: the record's fields, then (if `sharedCount` is 1) the shared value, then the chunks.
+ * `moreArgs`: the record's fields, then (if `sharedCount` is 1) the shared value, then the chunks. Where payloads are to be
+ * held, `moreKeys` is the Hash for them, and before the chunks come their number, and for each its field and its bytes.
  * Not allow-oom: this is the one script that a full Redis refuses.
  */
 export const submit = defineScript({
@@ -75,7 +76,12 @@ else
   if cursor ~= from then return { 'out of step', cursor } end
 end
 local tasks = tonumber(to) - tonumber(from) - tonumber(skipped)
-local firstChunk = fieldsTo + tonumber(sharedCount) + 1
+local payloadsKey, firstChunk = KEYS[moreKeysFrom], fieldsTo + tonumber(sharedCount) + 1
+if payloadsKey then
+  local last = firstChunk + 2 * tonumber(ARGV[firstChunk])
+  redis.call('HSET', payloadsKey, unpack(ARGV, firstChunk + 1, last))
+  firstChunk = last + 1
+end
 -- A few single tasks, with nothing of the job in line before them, go to threads that wait without standing in line first.
 local atOnce = tasks > 0 and tasks <= 8 and tasks == #ARGV - firstChunk + 1 and (record[5] or '0') == '0'
   and redis.call('ZCOUNT', waitingKey, int(clock()), '+inf') - redis.call('LLEN', stageKey) >= tasks

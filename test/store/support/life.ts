@@ -1,3 +1,4 @@
+import { submittedChunk } from '../../../src/protocol/chunk.ts'
 import { broadcastKey } from '../../../src/protocol/keys.ts'
 import { chunkOf, chunksOf, driverLeaseMs, hash, plainFields } from './lane.ts'
 import type { TestJob, TestLane } from './lane.ts'
@@ -25,6 +26,19 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
     create: { ...plainFields, shared: true },
     shared: Buffer.from('shared'),
   })
+  const held = submittedChunk(
+    { ...part, first: 40, count: 1, base: 40, attempt: 1, deaths: 0, kind: 'pack', flags: 'plain', task: 'square' },
+    Buffer.alloc(100_000),
+  )
+  await scripts.parts.submit(part, {
+    from: 40,
+    to: 41,
+    skipped: 0,
+    complete: false,
+    elements: [held.element],
+    held: held.held === undefined ? [] : [held.held],
+    driverLeaseMs,
+  })
   await lane.client.hset(lane.keysOf(part.job).part, 'pace', 1000)
   await scripts.take('w', 'b')
   await scripts.take('w', 'b')
@@ -32,12 +46,17 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
     { delayMs: 1, element: chunkOf(part, { first: 0, attempt: 2 }) },
     { delayMs: 60_000, element: chunkOf(part, { first: 1, attempt: 2 }) },
   ]
-  const [held] = await lane.held('b')
-  if (held === undefined) throw new Error('claim b should hold a chunk')
+  const [chunk] = await lane.held('b')
+  if (chunk === undefined) throw new Error('claim b should hold a chunk')
   const runs =
-    held.count > 2 ? [{ first: held.first + 2, count: 1, kind: 'values' as const, bytes: Buffer.from('r') }] : []
-  const done = Math.min(3, held.count)
-  const settled = await scripts.claims.settle(part, 'b', { chunks: [{ ...held, done }], runs, retries, paceNs: 1000 })
+    chunk.count > 2 ? [{ first: chunk.first + 2, count: 1, kind: 'values' as const, bytes: Buffer.from('r') }] : []
+  const done = Math.min(3, chunk.count)
+  const settled = await scripts.claims.settle(part, 'b', {
+    chunks: [{ ...chunk, done, held: true }],
+    runs,
+    retries,
+    paceNs: 1000,
+  })
   if (settled.word !== 'committed') throw new Error(`The commit was ${settled.word}`)
   await lane.client.zadd(lane.keysOf(part.job).delayed, 1, chunkOf(part, { first: 2, attempt: 2 }))
   await scripts.upkeep.promote(part.job, hash)

@@ -185,3 +185,24 @@ export const misbehaves = task('misbehaves', how => {
       return how
   }
 })
+
+export const whole = task('whole', x => x)
+/** Changes its input, and succeeds in its third attempt with what it was given. */
+export const spoils = task(
+  'spoils',
+  (bytes, ctx) => {
+    if (ctx.attempt === 3) return [ctx.attempt, bytes]
+    bytes.fill(0)
+    throw new Error(`attempt ${ctx.attempt}`)
+  },
+  { retries: 2, backoffMs: 10 },
+)
+export const slow = task('slow', async x => {
+  await sleep(150)
+  return x
+})
+/** Ends its thread unless `cure` is there. */
+export const exitsUnless = task('exitsUnless', ({ cure }) => {
+  if (!existsSync(cure)) process.exit(7)
+  return 'cured'
+})
