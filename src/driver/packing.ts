@@ -1,8 +1,8 @@
 import { maxChunkTasks } from '../protocol/chunk.ts'
 import { valueBytesEstimate } from '../protocol/values.ts'
 
-/** The work that one pack is to hold: short against a claim's twenty milliseconds, so that claims rarely cut packs. */
-const packNs = 2_000_000
+/** The work that one pack is to hold: short against a claim's forty milliseconds, so that claims rarely cut packs. */
+const packNs = 4_000_000
 /** The payload of one pack, unless a single input is larger. */
 const packBytes = 64 * 1024
 /** While nothing is measured yet, packs double up to here. */

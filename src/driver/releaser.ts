@@ -17,7 +17,7 @@ export interface ReleaserHost {
 
 const mostRuns = 500
 const mostBytes = 4 * 1024 * 1024
-const delayMs = 5
+const delayMs = 25
 const retryMs = 500
 /** Calls that stumble over damaged keys, one after the other: what damages them does not stop. */
 const mostDamages = 20

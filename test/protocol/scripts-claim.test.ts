@@ -68,14 +68,14 @@ describe('claim', () => {
     expect(await lane.staged()).toEqual([])
   })
 
-  test('takes as many tasks as twenty milliseconds hold, and cuts a chunk that is larger', async () => {
+  test('takes as many tasks as forty milliseconds hold, and cuts a chunk that is larger', async () => {
     const lane = await laneWithWorker()
     const job = await lane.job(10_000, { per: 10_000 })
     await lane.client.hset(lane.keysOf(job.job).part, 'pace', 100_000)
-    expect(spans((await lane.take('w', 'a')).chunks)).toEqual(['0+200'])
+    expect(spans((await lane.take('w', 'a')).chunks)).toEqual(['0+400'])
     const [rest] = await lane.waitingChunks(job)
-    expect(rest).toMatchObject({ first: 200, count: 9800, base: 0 })
-    expect((await lane.record(job)).waiting).toBe(9800)
+    expect(rest).toMatchObject({ first: 400, count: 9600, base: 0 })
+    expect((await lane.record(job)).waiting).toBe(9600)
   })
 
   test('takes single tasks of a job that was not measured yet, so that the first spread over all threads', async () => {

@@ -47,7 +47,7 @@ local function payloadField(chunk) return chunk.incarnation .. ':' .. int(chunk.
 /**
  * `chunkSize(part, slots)`: how many tasks a thread should take at once, from the part's measured pace (ns a task) and
  * its waiting tasks; and the part's incarnation and cursor, which `take` wants to know. Guided self-scheduling (Polychronopoulos & Kuck, 1987): a share of what is left, so that the tail
- * is fine-grained, between half a millisecond and twenty of work. An unmeasured part gives one task, so that the first
+ * is fine-grained, between half a millisecond and forty of work. An unmeasured part gives one task, so that the first
  * tasks spread over all threads. Never more than two thirds of 65,535, which a thread counts up to: a claim may become
  * half as large again, since `take` does not cut what is only a little too large.
  * `take(chunksKey, job, incarnation, submitted, want)`: the next chunk of a List, cut to `want` tasks, or nil. What is none,
@@ -59,7 +59,7 @@ local function chunkSize(partKey, slots)
   local pace, waiting = tonumber(record[1] or 0) or 0, tonumber(record[2] or 0) or 0
   local incarnation, submitted = record[3], tonumber(record[4] or 0) or 0
   if pace <= 0 then return 1, incarnation, submitted end
-  local most = math.max(1, math.floor(2e7 / pace))
+  local most = math.max(1, math.floor(4e7 / pace))
   local least = math.max(1, math.floor(5e5 / pace))
   local size = math.max(math.min(most, math.ceil(waiting / (2 * slots))), math.min(least, most))
   return math.min(size, 43690), incarnation, submitted
