@@ -17,6 +17,8 @@ export interface ReleaserHost {
 
 const mostRuns = 500
 const mostBytes = 4 * 1024 * 1024
+/** So many tasks at most are used and not released for long: a driver that attaches after a crash is given them again. */
+const mostTasks = 32_768
 const delayMs = 25
 const retryMs = 500
 /** Calls that stumble over damaged keys, one after the other: what damages them does not stop. */
@@ -29,6 +31,7 @@ export class Releaser {
   readonly #host: ReleaserHost
   #runs: Arrival[] = []
   #bytes = 0
+  #tasks = 0
   #cursor: number | undefined
   #dirty = false
   #timer: NodeJS.Timeout | undefined
@@ -50,8 +53,9 @@ export class Releaser {
     if (run !== undefined) {
       this.#runs.push(run)
       this.#bytes += run.valueBytes
+      this.#tasks += run.count
     }
-    const due = this.#runs.length >= mostRuns || this.#bytes >= mostBytes
+    const due = this.#runs.length >= mostRuns || this.#bytes >= mostBytes || this.#tasks >= mostTasks
     if (due && performance.now() >= this.#notBefore) this.#flushNow()
     else this.#flushIn(Math.max(delayMs, this.#notBefore - performance.now()))
   }
@@ -60,6 +64,7 @@ export class Releaser {
   restate(): void {
     this.#runs = []
     this.#bytes = 0
+    this.#tasks = 0
     this.#dirty = this.#cursor !== undefined
     if (this.#dirty) this.#flushIn(retryMs)
   }
@@ -99,6 +104,7 @@ export class Releaser {
     const { part, store } = this.#host
     const runs = this.#runs.splice(0, mostRuns)
     this.#bytes = this.#runs.reduce((bytes, run) => bytes + run.valueBytes, 0)
+    this.#tasks = this.#runs.reduce((tasks, run) => tasks + run.count, 0)
     this.#dirty = this.#runs.length > 0
     try {
       const accumulator = this.#encode()

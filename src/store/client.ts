@@ -58,7 +58,7 @@ export function openClient(target: RedisTarget, role: ClientRole, place: Place =
   client.on('close', () => {
     leaving = false
   })
-  return rejectingUnanswered(client)
+  return rejectingUnanswered(forgivingOwnCommands(client))
 }
 
 /** The user's options, and how the server is found each time that the connection is made. */
@@ -92,6 +92,22 @@ function reactionTo(error: Error, target: RedisTarget, role: ClientRole): false 
   }
 }
 
+/** What the client sends by itself once it is connected again: its channels, and its database. */
+const ownCommands = new Set(['subscribe', 'psubscribe', 'ssubscribe', 'select'])
+
+/**
+ * Nobody listens to the outcome of the client's own commands. When a connection is closed while one is under way, its
+ * rejection would end the process.
+ */
+function forgivingOwnCommands(client: Redis): Redis {
+  const send = client.sendCommand.bind(client)
+  client.sendCommand = (command, stream) => {
+    if (command instanceof Command && ownCommands.has(command.name)) command.promise.catch(() => undefined)
+    return send(command, stream)
+  }
+  return client
+}
+
 /**
  * Without `autoResendUnfulfilledCommands` ioredis forgets the commands that were under way when a connection breaks:
  * their promises would stay pending for ever. Here they are rejected.
@@ -99,7 +115,6 @@ function reactionTo(error: Error, target: RedisTarget, role: ClientRole): false 
 function rejectingUnanswered(client: Redis): Redis {
   client.on('close', () => {
     for (let item = client.commandQueue.shift(); item !== undefined; item = client.commandQueue.shift()) {
-      // The client's own commands (subscribing again, for one) have nobody who listens, which would end the process.
       if (item.command instanceof Command) item.command.promise.catch(() => undefined)
       item.command.reject(new ConnectionClosedError('The connection to Redis broke before the answer came.'))
     }
