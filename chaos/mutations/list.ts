@@ -135,8 +135,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a job that ended leaves its results behind',
     file: `${scripts}/collect.ts`,
-    from: "redis.call('UNLINK', partKey, chunksKey, resultsKey, delayedKey, sharedKey)",
-    to: "redis.call('UNLINK', partKey, chunksKey, delayedKey, sharedKey)",
+    from: "redis.call('UNLINK', partKey, chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey)",
+    to: "redis.call('UNLINK', partKey, chunksKey, delayedKey, payloadsKey, sharedKey)",
     caughtBy: { tests: ['test/protocol/scripts-collect.test.ts'] },
   },
   {

@@ -89,6 +89,8 @@ test('what a process held that was seen to die runs again before its lease has l
   await until(async () => (await held()) === 0, { what: 'that went back', timeoutMs: 20_000 })
   expect((await lab.store.parts.readCounters(job.job))?.settled).toBe(0)
   lab.workers[0]!.kill('SIGKILL')
+  const isAgain = () => worker.stderr.filter(line => line.startsWith('ready')).length === 2
+  await until(isAgain, { what: 'it was started again', timeoutMs: 20_000 })
   worker.kill('SIGTERM')
   await worker.waitForLine(/^draining/)
   worker.kill('SIGTERM')

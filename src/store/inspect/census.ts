@@ -1,4 +1,4 @@
-import { codeKeys, workerKeys } from '../../protocol/keys.ts'
+import { claimKey, codeKeys, workerKeys } from '../../protocol/keys.ts'
 import type { LaneStore } from '../lane-store.ts'
 
 /** What recovery and reports read of a lane as a whole. Every read is bounded; nothing here writes but the pruning. */
@@ -66,11 +66,16 @@ export async function workerRecord(lane: LaneStore, worker: string): Promise<Wor
   return { info, stats, end }
 }
 
-/** How many threads block on the stage of this code. */
+/**
+ * How many threads block on the stage of this code. One that was given a chunk is still noted as waiting until it asks
+ * again; its claim holds something.
+ */
 export async function waitingThreads(lane: LaneStore, hash: string): Promise<number> {
   const key = codeKeys(lane.lane, hash).waiting
   const nowMs = await redisNowMs(lane)
-  return lane.read([{ key, kind: 'zset' }], () => lane.client.zcount(key, nowMs, '+inf'))
+  const claims = await readNames(lane, key, () => lane.client.zrangebyscoreBuffer(key, nowMs, '+inf'))
+  if (claims.length === 0) return 0
+  return claims.length - (await lane.client.exists(claims.map(claim => claimKey(lane.lane, claim))))
 }
 
 function readPage(lane: LaneStore, key: string, from: number, most: number): Promise<string[]> {
