@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { spawnNode } from '../test/support/process.ts'
 import type { NodeProcess } from '../test/support/process.ts'
 import { until } from '../test/support/until.ts'
 import type { Event } from './events.ts'
-import { readEvents } from './history.ts'
+import { readHistory } from './history.ts'
 import type { History } from './history.ts'
 import { leftJobs } from './left-jobs.ts'
 import type { DriverSettings, LeftJob } from './processes/settings.ts'
@@ -118,8 +117,7 @@ export class Drivers {
   }
 
   #eventsOf({ pid }: Driver): Event[] {
-    const name = `${pid}.jsonl`
-    return readEvents(readFileSync(join(this.#settings.history, name), 'utf8'), name)
+    return readHistory(join(this.#settings.history, `${pid}.jsonl`))
   }
 }
 

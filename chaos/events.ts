@@ -102,7 +102,7 @@ export interface JobSpec {
   readonly poison: Readonly<Record<string, Poison>>
 }
 
-export const workloads = ['stream', 'reduce', 'detached', 'range', 'burst', 'burn', 'poison'] as const
+export const workloads = ['stream', 'reduce', 'detached', 'range', 'burst', 'calls', 'burn', 'poison'] as const
 export type Workload = (typeof workloads)[number]
 
 export const poisons = ['exit', 'kill', 'loop', 'throw', 'unencodable', 'heap'] as const

@@ -1,4 +1,4 @@
-import { openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Event, Happening } from './events.ts'
 
@@ -20,23 +20,41 @@ export class History {
 /** All events of a run, in the order of their time; those of one process in the order that it wrote them. */
 export function readHistories(folder: string): Event[] {
   const files = readdirSync(folder).filter(name => name.endsWith('.jsonl'))
-  return files.flatMap(name => readEvents(readFileSync(join(folder, name), 'utf8'), name)).sort((a, b) => a.at - b.at)
+  return files.flatMap(name => readHistory(join(folder, name))).sort((a, b) => a.at - b.at)
 }
 
 /**
  * The events of one file. Its last line may be torn, and is ignored then.
  * @throws for a line in the middle that is no event: the history itself can't be trusted.
  */
-export function readEvents(text: string, name: string): Event[] {
-  const lines = text.split('\n')
-  const torn = lines.pop()
-  const events = lines.map((line, number) => {
+export function readHistory(path: string, pieceBytes = 16 * 1024 * 1024): Event[] {
+  const events: Event[] = []
+  for (const line of linesOf(path, pieceBytes)) {
     try {
-      return JSON.parse(line) as Event
+      events.push(JSON.parse(line) as Event)
     } catch (error) {
-      throw new Error(`line ${number + 1} of the history ${name} is no event`, { cause: error })
+      throw new Error(`line ${events.length + 1} of the history ${path} is no event`, { cause: error })
     }
-  })
-  // A whole line without its line feed can't be told from a torn one that happens to be JSON: it was not finished.
-  return torn === undefined ? [] : events
+  }
+  return events
+}
+
+/**
+ * The finished lines of a file, which may be longer than a string can be: hours of churn write gigabytes. A line without
+ * its line feed was not finished; it can't be told from a torn one that happens to be JSON.
+ */
+function* linesOf(path: string, pieceBytes: number): Generator<string> {
+  const file = openSync(path, 'r')
+  try {
+    const piece = Buffer.allocUnsafe(pieceBytes)
+    let rest = Buffer.alloc(0)
+    for (let bytes = readSync(file, piece); bytes > 0; bytes = readSync(file, piece)) {
+      const text = Buffer.concat([rest, piece.subarray(0, bytes)])
+      const end = text.lastIndexOf(0x0a) + 1
+      rest = text.subarray(end)
+      if (end > 0) yield* text.toString('utf8', 0, end - 1).split('\n')
+    }
+  } finally {
+    closeSync(file)
+  }
 }

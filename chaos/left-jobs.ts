@@ -13,7 +13,9 @@ export function leftJobs(events: readonly Event[], dice: Random): LeftJob[] {
   const open = new Map<string, { readonly spec: JobSpec; holder: string }>()
   const seen = new Map<string, Set<number>>()
   for (const event of events) {
-    if (event.type === 'begun') open.set(event.job, { spec: event.spec, holder: event.by })
+    // Nobody knows the job of a call of `run`: it goes with its driver.
+    if (event.type === 'begun' && event.spec.workload !== 'calls')
+      open.set(event.job, { spec: event.spec, holder: event.by })
     if (event.type === 'result') seen.set(event.job, (seen.get(event.job) ?? new Set()).add(event.index))
     const job = event.type === 'attached' ? open.get(event.job) : undefined
     if (job !== undefined) job.holder = event.by

@@ -12,18 +12,20 @@ export interface Excuses {
   readonly mayExpire: (job: string) => boolean
 }
 
-export function excusesOf({ jobs, losses, kills }: Story): Excuses {
+export function excusesOf({ jobs, losses, kills, submits }: Story): Excuses {
+  const gone = new Set(kills.flatMap(({ what, pid }) => (what === 'driver' ? [pid] : [])))
   return {
     mayBeSetAside: task => {
       const [job = '', index = ''] = task.split(':')
       return jobs.get(job)?.spec.poison[index] !== undefined
     },
     mayExpire: job => {
-      const lives = jobs.get(job)?.lives ?? []
+      const lives = jobs.get(job)?.lives
+      // The job of the calls of `run` is known to nobody but its driver.
+      if (lives === undefined) return submits.some(submit => submit.job === job && gone.has(submit.by))
       return lives.some(({ by, ended }) => {
         if (ended?.ending.how === 'error' && ended.ending.code === 'TASKS_LOST') return true
-        const isGone = kills.some(({ what, pid }) => what === 'driver' && pid === by)
-        return isGone && ended !== undefined && losses.some(({ beginsAt }) => beginsAt >= ended.at - mostLostMs)
+        return gone.has(by) && ended !== undefined && losses.some(({ beginsAt }) => beginsAt >= ended.at - mostLostMs)
       })
     },
   }

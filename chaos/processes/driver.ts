@@ -82,6 +82,8 @@ function specOf(workload: Workload, random: Random): JobSpec {
       return of(100, 400, wholeBetween(random, 5, 20))
     case 'range':
       return of(300, 2000, 0.5)
+    case 'calls':
+      return of(50, 300, 1)
     case 'burst':
       return of(20, 200, 1)
     case 'burn':

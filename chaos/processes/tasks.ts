@@ -20,6 +20,8 @@ export interface Input {
   readonly index: number
   readonly ms: number
   readonly poison?: Poison
+  /** What the call is part of, for those whose own job is known to nobody. */
+  readonly call?: string
   /** Makes the input too large for the List. */
   readonly ballast?: Uint8Array
 }
@@ -60,9 +62,11 @@ function spin(ms: number): void {
 
 /** Computes. */
 export const work = task('work', (input: Input, ctx) => {
-  started(ctx)
-  spin(input.ms)
-  return effect(ctx, valueFor(input))
+  const { call, index, ms } = input
+  const named = call === undefined ? ctx : { jobId: call, index, attempt: ctx.attempt }
+  started(named)
+  spin(ms)
+  return effect(named, valueFor(input))
 })
 
 /** Waits, several at a time. */

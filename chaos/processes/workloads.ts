@@ -48,6 +48,8 @@ function endingOf(error: unknown): Ending {
 async function begin(consumer: Consumer, id: string, spec: JobSpec): Promise<Ending> {
   const { mill } = consumer
   switch (spec.workload) {
+    case 'calls':
+      return calls(consumer, id, spec)
     case 'stream':
       return stream(consumer, mill.map(taskOf(spec), pulled(spec), { id }), spec)
     case 'reduce':
@@ -139,6 +141,20 @@ async function settle({ history, watch }: Consumer, job: Job<unknown>, { count: 
     } else {
       history.write({ type: 'failed', job: job.id, index, code: codeOf(outcome.reason) })
     }
+  }
+  return { how: 'complete' }
+}
+
+/** Calls of `run`, a few at a time: each is made when those before it have their results. */
+async function calls({ mill, history }: Consumer, job: string, spec: JobSpec): Promise<Ending> {
+  const left = inputsOf(spec)
+  for (let turn = 1; left.length > 0; turn++) {
+    const inputs = left.splice(0, 1 + (turn % 4))
+    await Promise.all(
+      inputs.map(async input => {
+        history.write({ type: 'result', job, index: input.index, value: await mill.run(work, { ...input, call: job }) })
+      }),
+    )
   }
   return { how: 'complete' }
 }

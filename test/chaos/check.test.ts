@@ -43,6 +43,12 @@ describe('every task that was submitted has exactly one result', () => {
       .end('j', { how: 'complete' }, 'd2')
     expect(rulesBroken(tale)).toEqual([])
   })
+  test('calls of run are lost with their driver, and only with it', () => {
+    const calls = () => new Tale().begin('j', { workload: 'calls' }).run('w1/1', 'j', 0).see('j', 0)
+    expect(rulesBroken(calls())).toEqual(['lost'])
+    expect(rulesBroken(calls().kill('d1', 'driver'))).toEqual([])
+    expect(rulesBroken(calls().end('j'))).toEqual(['lost'])
+  })
   test('single calls may be answered in any order', () => {
     expect(
       rulesBroken(new Tale().begin('j', { workload: 'burst' }).run('w1/1', 'j', 0, 1).see('j', 1, 0).end('j')),
@@ -369,6 +375,11 @@ describe('what may stay in Redis', () => {
     expect(mayExpire(ended().kill('d1', 'driver').lose())).toBe(true)
     expect(mayExpire(ended().lose())).toBe(false)
     expect(mayExpire(ended().kill('d1', 'driver'))).toBe(false)
+  })
+  test('is a job that only its driver knew, when that was killed', () => {
+    const unknown = () => new Tale().submit('d1', 'j', [0, 1])
+    expect(mayExpire(unknown().kill('d1', 'driver'))).toBe(true)
+    expect(mayExpire(unknown())).toBe(false)
   })
 })
 

@@ -1,10 +1,14 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { faultNames } from '../../chaos/faults/index.ts'
-import { readEvents } from '../../chaos/history.ts'
+import { readHistory } from '../../chaos/history.ts'
 import { leftJobs } from '../../chaos/left-jobs.ts'
 import { readOptions } from '../../chaos/options.ts'
 import type { ChaosOptions } from '../../chaos/options.ts'
 import { namesOf, planLane } from '../../chaos/plan.ts'
+import { removeWithThisProcess } from '../support/guardian.ts'
 import { Tale } from './support/tale.ts'
 
 describe('the plan of faults', () => {
@@ -30,12 +34,24 @@ describe('the plan of faults', () => {
 
 describe('a history', () => {
   const line = JSON.stringify({ at: 1, by: '7', type: 'submitted', job: 'j' })
+  const written = (text: string) => {
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-'))
+    removeWithThisProcess(folder)
+    const path = join(folder, 'h.jsonl')
+    writeFileSync(path, text)
+    return path
+  }
   test('may end in the middle of a line: its process was killed', () => {
-    expect(readEvents(`${line}\n${line.slice(0, 9)}`, 'h')).toEqual([JSON.parse(line)])
-    expect(readEvents('', 'h')).toEqual([])
+    expect(readHistory(written(`${line}\n${line.slice(0, 9)}`))).toEqual([JSON.parse(line)])
+    expect(readHistory(written(''))).toEqual([])
   })
   test('with a broken line in the middle is not believed', () => {
-    expect(() => readEvents(`${line.slice(0, 9)}\n${line}\n`, 'h')).toThrow('line 1 of the history h')
+    expect(() => readHistory(written(`${line.slice(0, 9)}\n${line}\n`))).toThrow('line 1 of the history')
+  })
+  test('is read in pieces, wherever they end: it may be longer than a string can be', () => {
+    const path = written(`${line}\n`.repeat(50))
+    for (const bytes of [7, line.length, line.length + 1, 1000])
+      expect(readHistory(path, bytes)).toEqual(Array.from({ length: 50 }, () => JSON.parse(line) as unknown))
   })
 })
 

@@ -121,6 +121,19 @@ test('a busy fleet, a retry, a slow consumer and a driver that is gone are said 
   client.disconnect()
 })
 
+test('no task is retried behind the back of a driver that is alive', async () => {
+  const job = busy(bench.mill)
+  job.results().catch(() => undefined)
+  await job.submitted()
+  const refused = await runCli(['jobs', job.id, '--retry', '0', '--redis', bench.redis.url])
+  expect(refused).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/RETRY_REFUSED.*driver is alive/) as unknown,
+  })
+  await job.cancel()
+})
+
 test('a fleet that does not know the task, or has other code, is said', async () => {
   const stranger = await bench.connect({ tasks: undefined as never })
   const unknown = stranger.map(

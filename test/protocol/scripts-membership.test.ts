@@ -14,6 +14,27 @@ describe('register and heartbeat', () => {
     expect(await lane.client.hget(lane.keys.lane, 'slots')).toBe('3')
   })
 
+  test('a heartbeat costs the same, whatever the worker holds', async () => {
+    const lane = redis.lane()
+    await lane.join('w', ['a'], { leaseMs: 60_000 })
+    const cost = async () => {
+      await lane.client.config('RESETSTAT')
+      await lane.members.heartbeat('w', { leaseMs: 60_000, threads: 3, stats: '{}' })
+      const stats = await lane.client.info('commandstats')
+      // A first call by its digest may find the script unknown: that Redis runs it from its text costs no more calls.
+      const calls = [...stats.matchAll(/^cmdstat_(\S+):calls=(\d+)/gm)].filter(
+        ([, name]) => !/^(eval|evalsha|config|info)/.test(name ?? ''),
+      )
+      return calls.reduce((sum, [, , count]) => sum + Number(count), 0)
+    }
+    const one = await cost()
+    for (let i = 0; i < 500; i++) await lane.members.enroll('w', `c${i}`)
+    await lane.job(500)
+    for (let i = 0; i < 300; i++) await lane.take('w', `c${i}`)
+    expect(one).toBeGreaterThan(0)
+    expect(await cost()).toBe(one)
+  })
+
   test('a worker that was declared dead, or that Redis lost, is unknown and can’t enroll claims', async () => {
     const lane = redis.lane()
     const beat = { leaseMs: 1000, threads: 1, stats: '' }
