@@ -21,8 +21,11 @@ export function excusesOf({ jobs, losses, kills, submits }: Story): Excuses {
     },
     mayExpire: job => {
       const lives = jobs.get(job)?.lives
-      // The job of the calls of `run` is known to nobody but its driver.
-      if (lives === undefined) return submits.some(submit => submit.job === job && gone.has(submit.by))
+      if (lives === undefined) {
+        // The job of calls of `run` is known to nobody but its driver, which is gone, or had dropped it before Redis went back.
+        const last = submits.findLast(submit => submit.job === job)
+        return last !== undefined && (gone.has(last.by) || losses.some(({ beginsAt }) => beginsAt >= last.invokedAt))
+      }
       return lives.some(({ by, ended }) => {
         if (ended?.ending.how === 'error' && ended.ending.code === 'TASKS_LOST') return true
         return gone.has(by) && ended !== undefined && losses.some(({ beginsAt }) => beginsAt >= ended.at - mostLostMs)

@@ -380,6 +380,8 @@ describe('what may stay in Redis', () => {
     const unknown = () => new Tale().submit('d1', 'j', [0, 1])
     expect(mayExpire(unknown().kill('d1', 'driver'))).toBe(true)
     expect(mayExpire(unknown())).toBe(false)
+    expect(mayExpire(unknown().lose())).toBe(true)
+    expect(mayExpire(new Tale().lose().submit('d1', 'j', [0, 1]))).toBe(false)
   })
 })
 
