@@ -13,12 +13,13 @@ export interface Recovery {
 export function recoveries(story: Story, leaseMs: number): Recovery[] {
   const { kills, claims, commits, jobs } = story
   const found: Recovery[] = []
+  const claimsOf = grouped(claims, ({ by }) => pidOf(by))
+  const commitsOf = grouped(commits, ({ by, claim }) => `${by} ${claim}`)
   for (const kill of kills.filter(({ what }) => what === 'worker')) {
-    for (const claimed of claims.filter(event => pidOf(event.by) === kill.pid)) {
+    for (const claimed of claimsOf.get(kill.pid) ?? []) {
       if (wasTaken(story, kill.pid, claimed.at, kill.at)) continue
-      const later = commits.filter(({ by, claim, invokedAt }) => {
-        return by === claimed.by && claim === claimed.claim && invokedAt >= claimed.at
-      })
+      const own = commitsOf.get(`${claimed.by} ${claimed.claim}`) ?? []
+      const later = own.filter(({ invokedAt }) => invokedAt >= claimed.at)
       for (const { job, first, count } of claimed.chunks) {
         const handedIn = later.some(({ spans }) =>
           spans.some(span => span.job === job && span.first >= first && span.first < first + count),
@@ -37,6 +38,17 @@ export function recoveries(story: Story, leaseMs: number): Recovery[] {
     }
   }
   return found.sort((a, b) => a.ms - b.ms)
+}
+
+function grouped<T>(all: readonly T[], keyOf: (one: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const one of all) {
+    const key = keyOf(one)
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [one])
+    else group.push(one)
+  }
+  return groups
 }
 
 /** Whether what the worker had claimed may have been somebody else's before it was killed: Redis lost it, or gave it away. */
