@@ -1,16 +1,13 @@
-import { mkdtemp, readFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { broadcastKey, codeKeys } from '../../src/protocol/keys.ts'
 import { decodeCollectorMessage } from '../../src/protocol/run.ts'
 import { decodeValue, encodeValue } from '../../src/protocol/values.ts'
 import { openClient } from '../../src/store/client.ts'
 import { redisTarget } from '../../src/store/target.ts'
-import { removeWithThisProcess } from '../support/guardian.ts'
 import type { RedisProcess } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { Lab, startLabRedis } from './support/lab.ts'
+import { linesOf, recordFile } from './support/record-file.ts'
 
 let redis: RedisProcess
 
@@ -21,15 +18,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await redis.stop()
 })
-
-async function recordFile() {
-  const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
-  removeWithThisProcess(folder)
-  return join(folder, 'ran')
-}
-
-const linesOf = async (file: string) =>
-  (await readFile(file, 'utf8').catch(() => '')).split('\n').filter(line => line !== '')
 
 describe('a drain', () => {
   it('ends with 0 after the running task, hands back the rest, and leaves nothing of the worker behind', async () => {
@@ -55,10 +43,9 @@ describe('a drain', () => {
   it('hands back what does not finish in time', async () => {
     await using lab = new Lab(redis)
     const worker = await lab.startWorker({ drainMs: 300 })
-    const job = await lab.submit('spins', [5000])
-    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length > 0, {
-      what: 'the task is claimed',
-    })
+    const file = await recordFile()
+    const job = await lab.submit('recorded', [{ file, ms: 5000, x: 1 }])
+    await until(async () => (await linesOf(file)).length > 0, { what: 'the task runs' })
     worker.kill('SIGTERM')
     expect(await worker.exited).toEqual({ code: 0, signal: null })
     expect((await lab.store.parts.readCounters(job.job))?.settled).toBe(0)
@@ -79,10 +66,9 @@ describe('a drain', () => {
   it('is cut short by a second signal', async () => {
     await using lab = new Lab(redis)
     const worker = await lab.startWorker()
-    await lab.submit('spins', [20_000])
-    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length > 0, {
-      what: 'the task is claimed',
-    })
+    const file = await recordFile()
+    await lab.submit('recorded', [{ file, ms: 20_000, x: 1 }])
+    await until(async () => (await linesOf(file)).length > 0, { what: 'the task runs' })
     worker.kill('SIGTERM')
     await worker.waitForLine(/the worker drains on SIGTERM/)
     worker.kill('SIGINT')
@@ -108,10 +94,9 @@ describe('a fleet', () => {
   it('refuses the commits of a worker that was frozen past its lease, and takes it back under another name', async () => {
     await using lab = new Lab(redis)
     const frozen = await lab.startWorker({ leaseMs: 1000 })
-    const job = await lab.submit('spins', [1500])
-    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length > 0, {
-      what: 'the task is claimed',
-    })
+    const file = await recordFile()
+    const job = await lab.submit('recorded', [{ file, ms: 1500, x: 1 }])
+    await until(async () => (await linesOf(file)).length > 0, { what: 'the task runs' })
     frozen.kill('SIGSTOP')
     await lab.startWorker({ leaseMs: 1000 })
     await lab.outcomes(job, 20_000)

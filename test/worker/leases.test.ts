@@ -1,12 +1,9 @@
-import { mkdtemp, readFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { compiled, runCli } from '../cli/support/cli.ts'
-import { removeWithThisProcess } from '../support/guardian.ts'
 import type { RedisProcess } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { Lab, startLabRedis } from './support/lab.ts'
+import { linesOf, recordFile } from './support/record-file.ts'
 
 let redis: RedisProcess
 
@@ -18,15 +15,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await redis.stop()
 })
-
-async function recordFile() {
-  const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
-  removeWithThisProcess(folder)
-  return join(folder, 'ran')
-}
-
-const linesOf = async (file: string) =>
-  (await readFile(file, 'utf8').catch(() => '')).split('\n').filter(line => line !== '')
 
 const claimed = async ({ client, namespace }: Lab) => (await client.keys(`*${namespace}*:claim:*`)).length
 

@@ -12,6 +12,7 @@ import { spawnNode } from '../support/process.ts'
 import type { RedisProcess } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { dist, Lab, startLabRedis, tasksFile, workerEntry } from './support/lab.ts'
+import { linesOf, recordFile } from './support/record-file.ts'
 
 let redis: RedisProcess
 let folder: string
@@ -116,10 +117,9 @@ describe('a local worker', () => {
     expect(ready).toMatchObject({ type: 'ready', tasks: expect.arrayContaining(['square']) as unknown })
     lab.useHash(ready.type === 'ready' ? ready.hash : '')
     expect(await lab.values(await lab.submit('square', 10))).toHaveLength(10)
-    const job = await lab.submit('spins', [60_000])
-    await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length > 0, {
-      what: 'the task is claimed',
-    })
+    const file = await recordFile()
+    const job = await lab.submit('recorded', [{ file, ms: 60_000, x: 1 }])
+    await until(async () => (await linesOf(file)).length > 0, { what: 'the task runs' })
     const started = performance.now()
     child.disconnect()
     const [code] = (await once(child, 'exit')) as [number]
