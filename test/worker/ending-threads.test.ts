@@ -62,7 +62,7 @@ describe('a time limit', () => {
     const outcomes = await lab.outcomes(await lab.submit('late', [10_000, 1, 2, 3], { packs: 4 }))
     expect(failureOf(outcomes[0]).code).toBe('TASK_TIMEOUT')
     expect(valuesOf(outcomes)).toEqual([1, 2, 3])
-    expect(performance.now() - started).toBeLessThan(1500)
+    expect(performance.now() - started).toBeLessThan(5000)
     await until(() => lab.workers[0]!.stderr.some(line => line.includes('aborted TASK_TIMEOUT')), {
       what: 'the task has seen its abort',
     })
@@ -117,7 +117,7 @@ describe('a cancellation', () => {
     const started = performance.now()
     await cancel(job)
     await until(async () => (await claimed(lab)).length === 0, { what: 'nothing is claimed any more' })
-    expect(performance.now() - started).toBeLessThan(1500)
+    expect(performance.now() - started).toBeLessThan(5000)
   })
 
   it('aborts a waiting task at once and frees its thread', async () => {
