@@ -15,6 +15,15 @@ export interface Span {
   readonly count: number
 }
 
+export function holds(span: Span, job: string, index: number): boolean {
+  return span.job === job && index >= span.first && index < span.first + span.count
+}
+
+export interface CommittedSpan extends Span {
+  /** These tasks gave no result: it is their failure that is handed in. */
+  readonly failed?: true
+}
+
 export type TaskHappening =
   | { readonly type: 'started'; readonly job: string; readonly index: number; readonly attempt: number }
   | {
@@ -22,6 +31,8 @@ export type TaskHappening =
       readonly job: string
       readonly index: number
       readonly attempt: number
+      /** The token under which the thread held the task: the name of its claim, which the commit's fence checks. */
+      readonly claim: string
       readonly value: number
     }
 
@@ -49,7 +60,7 @@ export type CommitHappening =
       readonly claim: string
       /** Of the job's part: a new one begins when Redis has lost results that the driver knows of. */
       readonly incarnation: string
-      readonly spans: readonly Span[]
+      readonly spans: readonly CommittedSpan[]
     }
   | {
       readonly type: 'commit'

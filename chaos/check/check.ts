@@ -1,5 +1,5 @@
 import type { Event } from '../events.ts'
-import { checkClaims, checkDoubleCommits, checkLateCommits, checkRefused } from './commits.ts'
+import { checkClaims, checkDoubleCommits, checkEffects, checkLateCommits, checkRefused } from './commits.ts'
 import { checkDelivery } from './delivery.ts'
 import { checkBurns, checkCharges, recoveries, spread } from './recovery.ts'
 import type { Spread } from './recovery.ts'
@@ -35,6 +35,7 @@ export function check(events: readonly Event[], leaseMs = 0): Verdict {
     ...checkOrigins(story),
     ...checkDoubleCommits(story),
     ...checkClaims(story),
+    ...checkEffects(story),
     ...checkRefused(story),
     ...late.violations,
     ...checkCharges(story),

@@ -1,3 +1,4 @@
+import type { Span } from '../events.ts'
 import { historyOf } from './history-of.ts'
 import type { Commit, Of, Story } from './story.ts'
 import { pidOf } from './story.ts'
@@ -118,6 +119,38 @@ export function checkClaims({ claims }: Story): Violation[] {
       },
     ]
   })
+}
+
+/**
+ * A result that was accepted is what its own thread worked out before, under the claim that the commit named. A thread that
+ * was given a task twice has written down the later claim, whichever it was.
+ */
+export function checkEffects({ commits, claims, jobs }: Story): Violation[] {
+  const claimsOf = new Map<string, Set<string>>()
+  for (const { by, claim, chunks } of claims) {
+    for (const task of tasksOf(chunks)) {
+      const key = `${by} ${task.job} ${task.index}`
+      claimsOf.set(key, (claimsOf.get(key) ?? new Set()).add(claim))
+    }
+  }
+  return commits.flatMap(({ by, claim, spans, state, invokedAt }): Violation[] => {
+    if (state !== 'committed') return []
+    return tasksOf(spans.filter(({ failed }) => failed !== true)).flatMap(({ job, index }): Violation[] => {
+      const story = jobs.get(job)
+      // The jobs of single calls are known to nobody.
+      if (story === undefined) return []
+      const effects = story.effects.get(index) ?? []
+      const isCertain = claimsOf.get(`${by} ${job} ${index}`)?.size === 1
+      const own = effects.filter(effect => effect.by === by && effect.at <= invokedAt)
+      if (own.some(effect => effect.claim === claim || !isCertain)) return []
+      const what = `${by} committed task ${job}/${index} at ${invokedAt} under claim ${claim} without having run it under that claim`
+      return [{ rule: 'committed without effect', what, events: effects }]
+    })
+  })
+}
+
+function tasksOf(spans: readonly Span[]): { readonly job: string; readonly index: number }[] {
+  return spans.flatMap(({ job, first, count }) => Array.from({ length: count }, (_, i) => ({ job, index: first + i })))
 }
 
 /** Results go in when Redis is full: whatever else waits, what was run is kept. */

@@ -1,4 +1,4 @@
-import type { Event, JobSpec, Span } from '../events.ts'
+import type { CommittedSpan, Event, JobSpec } from '../events.ts'
 
 /** The events of a run, sorted by what they are about. */
 export interface Story {
@@ -55,7 +55,7 @@ export interface Commit {
   readonly by: string
   readonly claim: string
   readonly incarnation: string
-  readonly spans: readonly Span[]
+  readonly spans: readonly CommittedSpan[]
   readonly invokedAt: number
   readonly answeredAt: number | undefined
   readonly state: Answer<'commit'>

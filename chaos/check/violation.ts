@@ -24,6 +24,8 @@ export type Rule =
   | 'double commit'
   /** Two threads were given the same claim: its name is no fence. */
   | 'claim used twice'
+  /** A thread committed a result that it had not worked out under that claim. */
+  | 'committed without effect'
   /** Redis was full, and did not take results. */
   | 'commit refused'
   /** A worker that was declared dead committed what it had held. */

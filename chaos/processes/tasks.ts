@@ -13,7 +13,7 @@ import { recordCommits } from './record-commits.ts'
 const folder = process.env['MILLRACE_CHAOS_HISTORY']
 // The driver imports this module too, for the names; only the threads of workers run what is in it.
 const history = folder === undefined || isMainThread ? undefined : new History(folder, `${process.pid}/${threadId}`)
-if (history !== undefined) recordCommits(history, subscribe)
+const claims = history === undefined ? undefined : recordCommits(history, subscribe)
 
 export interface Input {
   readonly salt: number
@@ -46,12 +46,17 @@ interface Shared {
   readonly ms: number
 }
 
-function started(ctx: Pick<TaskContext<unknown>, 'jobId' | 'index' | 'attempt'>): void {
-  history?.write({ type: 'started', job: ctx.jobId, index: ctx.index, attempt: ctx.attempt })
+type Context = Pick<TaskContext<unknown>, 'jobId' | 'index' | 'attempt'>
+
+/** Under which names the driver of a single call knows it. */
+type Call = { readonly job: string; readonly index: number } | undefined
+
+function started({ jobId: job, index, attempt }: Context, call?: Call): void {
+  history?.write({ type: 'started', job, index, attempt, ...call })
 }
 
-function effect(ctx: Pick<TaskContext<unknown>, 'jobId' | 'index' | 'attempt'>, value: number): number {
-  history?.write({ type: 'effect', job: ctx.jobId, index: ctx.index, attempt: ctx.attempt, value })
+function effect({ jobId: job, index, attempt }: Context, value: number, call?: Call): number {
+  history?.write({ type: 'effect', job, index, attempt, claim: claims?.of(job, index) ?? '', value, ...call })
   return value
 }
 
@@ -62,11 +67,10 @@ function spin(ms: number): void {
 
 /** Computes. */
 export const work = task('work', (input: Input, ctx) => {
-  const { call, index, ms } = input
-  const named = call === undefined ? ctx : { jobId: call, index, attempt: ctx.attempt }
-  started(named)
-  spin(ms)
-  return effect(named, valueFor(input))
+  const call = input.call === undefined ? undefined : { job: input.call, index: input.index }
+  started(ctx, call)
+  spin(input.ms)
+  return effect(ctx, valueFor(input), call)
 })
 
 /** Waits, several at a time. */

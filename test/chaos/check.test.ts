@@ -129,7 +129,7 @@ describe('a reduction is what its values come to', () => {
 })
 
 describe('a task is committed once in each history of Redis', () => {
-  const twice = (tale: Tale) => tale.commit('w2/1', 'c2', [span('j', 1)])
+  const twice = (tale: Tale) => tale.run('w2/1', 'j', 1).commit('w2/1', 'c2', [span('j', 1)])
   test('a second commit is too much', () => {
     expect(rulesBroken(twice(goodTale()).end('j'))).toEqual(['double commit'])
   })
@@ -149,7 +149,7 @@ describe('a task is committed once in each history of Redis', () => {
     expect(rulesBroken(twice(twice(goodTale().lose())).end('j'))).toEqual(['double commit'])
   })
   test('a commit that was under way while Redis went back counts for neither history', () => {
-    const tale = goodTale()
+    const tale = goodTale().run('w2/1', 'j', 1).run('w3/1', 'j', 1)
     tale.add('w2/1', {
       type: 'commit',
       call: 9,
@@ -162,7 +162,11 @@ describe('a task is committed once in each history of Redis', () => {
     expect(rulesBroken(tale.commit('w3/1', 'c3', [span('j', 1)]).end('j'))).toEqual([])
   })
   test('a job begins anew only after Redis has lost something', () => {
-    const anew = (tale: Tale) => tale.commit('w2/1', 'c2', [span('j', 1)], 'committed', 'i2').end('j')
+    const anew = (tale: Tale) =>
+      tale
+        .run('w2/1', 'j', 1)
+        .commit('w2/1', 'c2', [span('j', 1)], 'committed', 'i2')
+        .end('j')
     expect(rulesBroken(anew(goodTale()))).toEqual(['double commit'])
     expect(rulesBroken(anew(goodTale().lose()))).toEqual([])
   })
@@ -172,6 +176,32 @@ test('a claim is one thread’s, for ever', () => {
   const again = (by: string) => goodTale().claim(by, 'c1', span('j', 1)).end('j')
   expect(rulesBroken(again('w1/1'))).toEqual([])
   expect(rulesBroken(again('w1/2'))).toEqual(['claim used twice'])
+})
+
+describe('a result that is accepted is one that its thread worked out under that claim', () => {
+  const told = () => new Tale().begin('j', { count: 1 }).claim('w1/1', 'c1', span('j', 0))
+  const done = (tale: Tale, claim = 'c1') =>
+    rulesBroken(
+      tale
+        .commit('w1/1', claim, [span('j', 0)])
+        .see('j', 0)
+        .end('j'),
+    )
+  const started = (tale: Tale) => tale.add('w1/1', { type: 'started', job: 'j', index: 0, attempt: 1 })
+  test('neither another thread’s effect will do, nor one of another claim, nor a later one', () => {
+    expect(done(told().run('w1/1', 'j', 0))).toEqual([])
+    expect(done(told().run('w2/1', 'j', 0))).toEqual(['committed without effect'])
+    expect(done(told().run('w1/1', 'j', 0), 'c2')).toEqual(['committed without effect'])
+    const late = started(told()).commit('w1/1', 'c1', [span('j', 0)])
+    expect(rulesBroken(late.effect('w1/1', 'j', 0, 'c1').see('j', 0).end('j'))).toEqual(['committed without effect'])
+  })
+  test('a thread that was given the task twice may have run it under either', () => {
+    expect(done(told().claim('w1/1', 'c2', span('j', 0)).run('w1/1', 'j', 0))).toEqual([])
+  })
+  test('a failure leaves none', () => {
+    const failed = started(told()).commit('w1/1', 'c1', [{ ...span('j', 0), failed: true }])
+    expect(rulesBroken(failed.run('w1/1', 'j', 0).see('j', 0).end('j'))).toEqual([])
+  })
 })
 
 test('a full Redis takes results', () => {

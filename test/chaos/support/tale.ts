@@ -1,11 +1,12 @@
-import { valueOf } from '../../../chaos/events.ts'
-import type { Ending, Event, Happening, JobSpec, Span } from '../../../chaos/events.ts'
+import { holds, valueOf } from '../../../chaos/events.ts'
+import type { CommittedSpan, Ending, Event, Happening, JobSpec, Span } from '../../../chaos/events.ts'
 
 /** Writes the history of a small run by hand. Every event comes a little after the one before. */
 export class Tale {
   readonly events: Event[] = []
   #at = 1000
   #calls = 0
+  readonly #claims: { readonly by: string; readonly claim: string; readonly chunks: readonly Span[] }[] = []
 
   /** Time goes by. */
   wait(ms: number): this {
@@ -48,19 +49,25 @@ export class Tale {
   run(by: string, job: string, ...indexes: number[]): this {
     for (const index of indexes) {
       this.add(by, { type: 'started', job, index, attempt: 1 })
-      this.add(by, { type: 'effect', job, index, attempt: 1, value: valueOf(7, index) })
+      const claimed = this.#claims.findLast(one => one.by === by && one.chunks.some(chunk => holds(chunk, job, index)))
+      this.effect(by, job, index, claimed?.claim ?? '')
     }
     return this
   }
 
+  effect(by: string, job: string, index: number, claim: string): this {
+    return this.add(by, { type: 'effect', job, index, attempt: 1, claim, value: valueOf(7, index) })
+  }
+
   claim(by: string, claim: string, ...chunks: Span[]): this {
+    this.#claims.push({ by, claim, chunks })
     return this.add(by, { type: 'claimed', claim, chunks })
   }
 
   commit(
     by: string,
     claim: string,
-    spans: readonly Span[],
+    spans: readonly CommittedSpan[],
     state: 'committed' | 'discarded' | 'fenced' | 'refused' | 'unknown' | 'no answer' = 'committed',
     incarnation = 'i1',
   ): this {
