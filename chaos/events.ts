@@ -92,7 +92,7 @@ export type FaultHappening =
   | { readonly type: 'history'; readonly state: 'ends' | 'begins' }
   /** The worker, or the driver, is gone; nobody but the harness did it. */
   | { readonly type: 'killed'; readonly pid: string; readonly what: 'worker' | 'driver' }
-  /** `declaredDead`: Redis said so before the worker went on. */
+  /** `declaredDead`: before the worker went on, Redis had declared it dead and taken from it what it held. */
   | { readonly type: 'frozen'; readonly pid: string; readonly what: 'worker' | 'driver' }
   | {
       readonly type: 'thawed'

@@ -34,10 +34,8 @@ export async function workersKnown(world: Inspected): Promise<Map<number, string
   return known
 }
 
-/** Whether the worker with this process holds chunks. */
-export async function isHolding(world: Inspected, pid: number): Promise<boolean> {
-  const { server } = world
-  const keys = (await workersKnown(world)).get(pid) ?? []
+/** Whether the worker with these records holds chunks. */
+export async function isHolding({ server }: Inspected, keys: readonly string[]): Promise<boolean> {
   const counts = await Promise.all(
     keys.map(async key => {
       const tag = key.slice(0, key.indexOf('}') + 1)

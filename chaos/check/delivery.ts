@@ -110,7 +110,7 @@ function isExplained(job: JobStory, life: Life, story: Story): boolean {
     case 'COLLECTOR_REPLACED':
       return (
         story.freezes.some(({ what, pid }) => what === 'driver' && pid === by) ||
-        wasTakenOver(job, life) ||
+        wasTakenOver(job, life, story) ||
         wasForgotten(life, story)
       )
     case 'INPUTS_INCOMPLETE':
@@ -159,15 +159,20 @@ function seenOf({ lives }: Pick<JobStory, 'lives'>): Set<number> {
 }
 
 /** Another driver's `attach` came through after this one's: it may have begun earlier, and asked again after a freeze. */
-function wasTakenOver({ lives, begun }: JobStory, life: Life): boolean {
+function wasTakenOver({ job, lives, begun }: JobStory, life: Life, { submits }: Story): boolean {
   const { attached, ended } = life
   const from = attached?.at ?? begun.at
   const isMeanwhile = (event: Event | undefined) =>
     event !== undefined && ended !== undefined && event.at > from && event.at <= ended.at
   return lives.some(other => {
     if (other === life) return false
-    // The same id again is written down when it is asked for: that it has come through shows when it has submitted.
-    return isMeanwhile(other.attached) || (other.attached?.how === 'same id' && isMeanwhile(other.submitted))
+    if (isMeanwhile(other.attached)) return true
+    // The same id again is written down when it is asked for: that it has come through shows when what it submits is taken.
+    if (other.attached?.how !== 'same id') return false
+    const isTaken = submits.some(
+      submit => submit.job === job && submit.by === other.by && submit.state === 'submitted' && submit.invokedAt > from,
+    )
+    return isTaken || isMeanwhile(other.submitted)
   })
 }
 

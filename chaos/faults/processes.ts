@@ -23,15 +23,15 @@ const frozenLeases = 3
 export const freezeWorker: Fault = {
   lane: 'processes',
   inject: async (world, dice) => {
-    const worker = await stopWhileItHolds(world, dice)
-    if (worker === undefined) return undefined
-    world.background(thawLater(world, worker))
-    return `worker ${worker.pid}`
+    const frozen = await stopWhileItHolds(world, dice)
+    if (frozen === undefined) return undefined
+    world.background(thawLater(world, frozen))
+    return `worker ${frozen.worker.pid}`
   },
 }
 
 /** Tries until a worker is stopped while it holds chunks; one that does not goes on. */
-async function stopWhileItHolds(world: World, dice: Random): Promise<Worker | undefined> {
+async function stopWhileItHolds(world: World, dice: Random): Promise<Frozen | undefined> {
   const { fleet, history } = world
   const deadline = performance.now() + searchMs
   while (performance.now() < deadline && fleet.able.length > 1) {
@@ -39,9 +39,10 @@ async function stopWhileItHolds(world: World, dice: Random): Promise<Worker | un
     worker.process.kill('SIGSTOP')
     worker.frozen = true
     // Redis may be away just now.
-    if (await isHolding(world, worker.pid).catch(() => false)) {
+    const records = await holdingRecords(world, worker).catch(() => undefined)
+    if (records !== undefined) {
       history.write({ type: 'frozen', what: 'worker', pid: `${worker.pid}` })
-      return worker
+      return { worker, records }
     }
     worker.process.kill('SIGCONT')
     worker.frozen = false
@@ -52,10 +53,28 @@ async function stopWhileItHolds(world: World, dice: Random): Promise<Worker | un
 
 const searchMs = 5000
 
-async function thawLater(world: World, worker: Worker): Promise<void> {
+interface Frozen {
+  readonly worker: Worker
+  /** The keys of its records while it lived, one for each lane. */
+  readonly records: readonly string[]
+}
+
+async function holdingRecords(world: World, { pid }: Worker): Promise<readonly string[] | undefined> {
+  const records = (await workersKnown(world)).get(pid) ?? []
+  return (await isHolding(world, records)) ? records : undefined
+}
+
+/** Declared dead, and what it held is taken from it: before the second of the two steps its commits are still good. */
+async function isBereft(world: World, { pid }: Worker, records: readonly string[]): Promise<boolean> {
+  return !(await workersKnown(world)).has(pid) && !(await isHolding(world, records))
+}
+
+async function thawLater(world: World, { worker, records }: Frozen): Promise<void> {
   await sleep(frozenLeases * world.leaseMs)
-  const known = await workersKnown(world).catch(() => undefined)
-  const declaredDead = known !== undefined && !known.has(worker.pid)
+  let declaredDead = false
+  for (const until = performance.now() + world.leaseMs; !declaredDead && performance.now() < until; await sleep(100)) {
+    declaredDead = await isBereft(world, worker, records).catch(() => false)
+  }
   world.history.write({ type: 'thawed', what: 'worker', pid: `${worker.pid}`, declaredDead })
   worker.process.kill('SIGCONT')
   worker.frozen = false

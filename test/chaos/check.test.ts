@@ -303,6 +303,16 @@ describe('a job ends with an error only where something explains it', () => {
     expect(rulesBroken(finish(later, 'd3'))).toEqual([])
     const earlier = attach(taken(), 'd3').fail('j', 'COLLECTOR_REPLACED', undefined, 'd3')
     expect(rulesBroken(finish(earlier, 'd2'))).toEqual(['unexplained error'])
+    // One that asked for the same id again before, and was frozen until after.
+    const sameId = (state: 'submitted' | 'unknown') => {
+      const asked = new Tale().begin('j', { count: 3 }).run('w1/1', 'j', 0, 1, 2).kill('d1', 'driver')
+      asked.add('d2', { type: 'attached', job: 'j', how: 'same id' })
+      const replaced = attach(asked, 'd3').fail('j', 'COLLECTOR_REPLACED', undefined, 'd3')
+      replaced.submit('d2', 'j', [3, 4], state).seeBy('d2', 'j', 0, 1, 2)
+      return replaced.end('j', { how: 'complete' }, 'd2')
+    }
+    expect(rulesBroken(sameId('submitted'))).toEqual([])
+    expect(rulesBroken(sameId('unknown'))).toEqual(['unexplained error'])
     // Redis forgot that it attached: the one before it has the job again.
     const forgotten = attach(taken(), 'd3').lose().fail('j', 'COLLECTOR_REPLACED', undefined, 'd3')
     expect(rulesBroken(finish(forgotten, 'd2'))).toEqual([])
