@@ -33,7 +33,8 @@ const readAhead = { bytes: 4 * 1024 * 1024, runs: 128 }
  */
 export class Collector {
   readonly #host: CollectorHost
-  readonly #read = new Map<Arrival, Buffer | null>()
+  /** What was read from the Hash, or is being read, and is not used yet. */
+  readonly #read = new Map<Arrival, Promise<Buffer | null>>()
   #settled = 0
   /** Tasks that are settled and will never arrive here: a former driver released their results out of order. */
   #released: number
@@ -113,30 +114,47 @@ export class Collector {
     clearTimeout(this.#timer)
   }
 
-  /** The bytes of a piece's run; undefined when Redis lost them. Reads ahead what comes next. */
+  /** The bytes of a piece's run; undefined when Redis lost them. What comes next is read meanwhile. */
   async bytesOf(piece: Piece): Promise<Buffer | undefined> {
     const { run } = piece
     if (run.bytes !== undefined) return run.bytes
-    if (!this.#read.has(run)) await this.#readAhead(run)
-    const bytes = this.#read.get(run) ?? undefined
-    if (piece.last) this.#read.delete(run)
-    return bytes
+    this.#readAhead(run)
+    try {
+      return (await this.#read.get(run)) ?? undefined
+    } finally {
+      if (piece.last) this.#read.delete(run)
+    }
   }
 
-  async #readAhead(first: Arrival): Promise<void> {
-    const { store, part, assembler } = this.#host
-    const wanted = [first]
-    let bytes = first.valueBytes
-    for (const { run } of assembler.upcoming()) {
-      bytes += run.valueBytes
-      if (run.bytes !== undefined || bytes > readAhead.bytes || wanted.length >= readAhead.runs) break
-      if (run !== wanted.at(-1) && !this.#read.has(run)) wanted.push(run)
+  /** Begins to read this run, unless it is under way, and what comes after it, where little of that is. */
+  #readAhead(first: Arrival): void {
+    const { assembler } = this.#host
+    let ahead = 0
+    for (const { valueBytes } of this.#read.keys()) ahead += valueBytes
+    const wanted = this.#read.has(first) ? [] : [first]
+    if (ahead < readAhead.bytes / 2) {
+      let bytes = ahead + first.valueBytes
+      for (const { run } of assembler.upcoming()) {
+        bytes += run.valueBytes
+        if (run.bytes !== undefined || bytes > readAhead.bytes || wanted.length >= readAhead.runs) break
+        if (run !== wanted.at(-1) && !this.#read.has(run)) wanted.push(run)
+      }
     }
-    const values = await store.parts.readResults(
+    if (wanted.length > 0) this.#readRuns(wanted)
+  }
+
+  #readRuns(runs: readonly Arrival[]): void {
+    const { store, part } = this.#host
+    const values = store.parts.readResults(
       part.job,
-      wanted.map(run => String(run.first)),
+      runs.map(run => String(run.first)),
     )
-    for (const [i, run] of wanted.entries()) this.#read.set(run, bytesOfValue(run, values[i] ?? null))
+    for (const [i, run] of runs.entries()) {
+      const bytes = values.then(all => bytesOfValue(run, all[i] ?? null))
+      this.#read.set(run, bytes)
+      // Whoever wants it meets the error, and asks again.
+      bytes.catch(() => this.#read.delete(run))
+    }
   }
 
   async #scan(): Promise<void> {

@@ -10,7 +10,9 @@ import type { Settled } from './types.ts'
 
 /** The results of a piece, in order. @throws {MalformedDataError} when they are not as many as it says. */
 export function valuesOf(piece: ReadPiece): unknown[] {
-  const values = decodeBatch(piece.bytes)
+  // What came in a message is kept with the run; what is read from the Hash is read for this piece.
+  const givenAway = piece.run.bytes === undefined && piece.count === piece.run.count
+  const values = decodeBatch(piece.bytes, { givenAway })
   if (values.length !== piece.run.count)
     throw new MalformedDataError(`The results from index ${piece.run.first} on are not as many as they should be.`)
   const skip = piece.first - piece.run.first

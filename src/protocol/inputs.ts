@@ -13,7 +13,8 @@ export function inputsOf(header: ChunkHeader, payload: Uint8Array): readonly unk
     for (let i = 0; i < count; i++) inputs[i] = start + step * (first + i)
     return inputs
   }
-  const inputs = decodeBatch(payload)
+  // A held payload was read for this chunk alone.
+  const inputs = decodeBatch(payload, { givenAway: header.kind === 'held' })
   if (inputs.length < first - base + count) {
     throw new MalformedDataError(
       `A chunk says that it has the inputs ${first} to ${first + count - 1}, and has only ${inputs.length} from ${base} on. Something else wrote it, or it was cut off.`,

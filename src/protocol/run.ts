@@ -1,5 +1,4 @@
 import { MalformedDataError } from '../errors.ts'
-import { lineAndBytes } from './chunk.ts'
 
 /**
  * A run is the outcome of consecutive tasks, as one field of the results Hash: the field is the index of the first,
@@ -23,8 +22,9 @@ const prefixPattern = /^(\d{1,15}) (values|partial|failure)$/
 const countPattern = /^\d{1,15}$/
 const pacePattern = /^\d{1,15}(\.\d{1,15})?$/
 
-export function encodeRunValue(run: Pick<Run, 'count' | 'kind' | 'bytes'>): Buffer {
-  return lineAndBytes(`${run.count} ${run.kind}\n`, run.bytes)
+/** A run's value in two pieces, so that its bytes are not copied. */
+export function runValue({ count, kind, bytes }: Pick<Run, 'count' | 'kind' | 'bytes'>): readonly [Buffer, Buffer] {
+  return [Buffer.from(`${count} ${kind}\n`), bytes]
 }
 
 /** @throws {MalformedDataError} when the field or its value is not a run. `bytes` is a view of the value. */

@@ -106,11 +106,12 @@ export function encodeBatchSettled(
 }
 
 /**
- * The values of `encodeBatch`. They share no memory with `bytes`.
+ * The values of `encodeBatch`. They share no memory with `bytes`, unless these are given away: then nobody else may read
+ * them, and a large Buffer may be a view of them.
  * @throws {MalformedDataError} when the bytes are not a batch. Any bytes at all are safe to try.
  */
-export function decodeBatch(bytes: Uint8Array): unknown[] {
-  return reading(bytes, decoder => decoder.batch())
+export function decodeBatch(bytes: Uint8Array, how: { readonly givenAway?: boolean } = {}): unknown[] {
+  return reading(bytes, decoder => decoder.batch(), how.givenAway)
 }
 
 function encodeFrom(
@@ -131,9 +132,9 @@ function expectedBytes(value: unknown): number {
   return ArrayBuffer.isView(value) || value instanceof ArrayBuffer ? value.byteLength + 16 : 64
 }
 
-function reading<T>(bytes: Uint8Array, read: (decoder: ValueDecoder) => T): T {
+function reading<T>(bytes: Uint8Array, read: (decoder: ValueDecoder) => T, givenAway = false): T {
   try {
-    return read(new ValueDecoder(bytes))
+    return read(new ValueDecoder(bytes, givenAway))
   } catch (error) {
     if (error instanceof MalformedDataError) throw error
     // A read past the end, a RegExp that is none, bytes that are no whole number of array elements, and the like.

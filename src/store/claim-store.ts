@@ -1,7 +1,7 @@
 import { payloadField } from '../protocol/chunk.ts'
 import type { ChunkHeader } from '../protocol/chunk.ts'
 import { claimKey, codeKeys, partKeys, workerKeys } from '../protocol/keys.ts'
-import { encodeRunValue } from '../protocol/run.ts'
+import { runValue } from '../protocol/run.ts'
 import type { Run } from '../protocol/run.ts'
 import { carryOver } from '../protocol/scripts/carry-over.ts'
 import { claim } from '../protocol/scripts/claim.ts'
@@ -109,32 +109,16 @@ export class ClaimStore extends LaneAccess {
     const { job, incarnation } = part
     const rest: Argument[] = [commit.paceNs.toFixed(1), chunks.length, runs.length, retries.length]
     for (const { first, attempt, done } of chunks) rest.push(first, attempt, done)
-    for (const run of runs) rest.push(run.first, run.count, run.kind, encodeRunValue(run))
+    for (const run of runs) rest.push(run.first, run.count, run.kind, runValue(run))
     for (const { delayMs, element } of retries) rest.push(Math.round(delayMs), element)
-    const keysOf = () => {
-      const claim = claimKey(this.lane, claimId)
-      return { ...partKeys(this.lane, job), ...codeKeys(this.lane, part.hash), ...this.keys, claim }
-    }
-    if (chunks.some(({ held }) => held)) {
-      const call = {
-        keys: keysOf(),
-        args: {
-          job,
-          incarnation,
-          channelPrefix: this.channelPrefix(),
-          inlineBytes,
-          pace: commit.paceNs.toFixed(1),
-          chunkCount: chunks.length,
-          runCount: runs.length,
-          retryCount: retries.length,
-        },
-        moreKeys: [partKeys(this.lane, job).payloads],
-        moreArgs: rest.slice(4),
-      }
-      return traceCommit({ claim: claimId, job, incarnation, runs }, () => this.run(settle, call))
-    }
-    const prepared = this.#settles.get(`${claimId} ${incarnation} ${job} ${part.hash}`, () => {
-      return PreparedScript.of(settle, keysOf(), [job, incarnation, this.channelPrefix(), String(inlineBytes)])
+    const holds = chunks.some(({ held }) => held)
+    const prepared = this.#settles.get(`${claimId} ${incarnation} ${job} ${part.hash} ${holds}`, () => {
+      const { payloads, ...keys } = partKeys(this.lane, job)
+      return PreparedScript.of(settle, {
+        keys: { ...keys, ...codeKeys(this.lane, part.hash), ...this.keys, claim: claimKey(this.lane, claimId) },
+        moreKeys: holds ? [payloads] : [],
+        fixed: [job, incarnation, this.channelPrefix(), String(inlineBytes)],
+      })
     })
     return traceCommit({ claim: claimId, job, incarnation, runs }, () => this.runPrepared(prepared, rest))
   }

@@ -74,7 +74,7 @@ export class LaneAccess {
     try {
       return await prepared.run(this.client, rest)
     } catch (error) {
-      if (isDamage(error)) await this.mend(kindsOf(prepared.script, prepared.keys))
+      if (isDamage(error)) await this.mend(kindsOf(prepared.script, prepared.keys, prepared.moreKeys))
       throw error
     }
   }

@@ -45,35 +45,23 @@ export class PartStore extends LaneAccess {
 
   #submit(part: SubmittedPart, batch: SubmitBatch) {
     const { from, to, skipped, elements, held = [], create, driverLeaseMs } = batch
-    const complete = batch.complete ? 1 : 0
-    if (create === undefined && held.length === 0) {
-      const { job, incarnation, collector, hash } = part
-      const prepared = this.#submits.get(`${incarnation} ${collector} ${driverLeaseMs} ${job} ${hash}`, () => {
-        const keys = { ...partKeys(this.lane, job), ...codeKeys(this.lane, hash), ...this.keys }
-        return PreparedScript.of(submit, keys, [job, incarnation, collector, String(driverLeaseMs)])
+    const { job, incarnation, collector, hash } = part
+    const prepare = () => {
+      const { payloads, ...keys } = partKeys(this.lane, job)
+      return PreparedScript.of(submit, {
+        keys: { ...keys, ...codeKeys(this.lane, hash), ...this.keys },
+        moreKeys: held.length === 0 ? [] : [payloads],
+        fixed: [job, incarnation, collector, String(driverLeaseMs)],
       })
-      return this.runPrepared(prepared, [from, to, skipped, complete, 0, 0, ...elements])
     }
-    const fields = create === undefined ? [] : partFieldArguments(create)
+    const name = `${incarnation} ${collector} ${driverLeaseMs} ${job} ${hash} ${held.length > 0}`
+    // A part is created once.
+    const prepared = create === undefined ? this.#submits.get(name, prepare) : prepare()
+    const fields = create === undefined ? [] : partFieldArguments(create).map(field => Buffer.from(field))
     const shared = create === undefined || batch.shared === undefined ? [] : [batch.shared]
     const payloads = held.length === 0 ? [] : [held.length, ...held.flatMap(({ field, payload }) => [field, payload])]
-    return this.run(submit, {
-      keys: { ...partKeys(this.lane, part.job), ...codeKeys(this.lane, part.hash), ...this.keys },
-      args: {
-        job: part.job,
-        incarnation: part.incarnation,
-        collector: part.collector,
-        driverLeaseMs,
-        from,
-        to,
-        skipped,
-        complete,
-        fieldCount: fields.length,
-        sharedCount: shared.length,
-      },
-      moreKeys: held.length === 0 ? [] : [partKeys(this.lane, part.job).payloads],
-      moreArgs: [...fields, ...shared, ...payloads, ...elements],
-    })
+    const counts = [from, to, skipped, batch.complete ? 1 : 0, fields.length, shared.length]
+    return this.runPrepared(prepared, [...counts, ...fields, ...shared, ...payloads, ...elements])
   }
 
   /** The part's record before the call's own changes are seen by others; undefined when Redis knows no such job. */

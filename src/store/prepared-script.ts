@@ -1,6 +1,6 @@
-import { Command } from 'ioredis'
 import type { Script } from '../protocol/script.ts'
 import type { Client } from './client.ts'
+import { CommandBytes, EncodedCommand } from './encoded-command.ts'
 import { runScript } from './run-script.ts'
 import type { Argument, ScriptCall } from './run-script.ts'
 import { replyCode } from './reply-error.ts'
@@ -12,37 +12,42 @@ import { replyCode } from './reply-error.ts'
 export class PreparedScript<R> {
   readonly script: Script<string, string, R>
   readonly keys: Readonly<Record<string, string>>
+  readonly moreKeys: readonly string[]
   readonly #fixed: readonly string[]
   readonly #head: Buffer
 
-  /** `fixed`: the values of the script's first arguments. */
   static of<K extends string, A extends string, R>(
     script: Script<K, A, R>,
-    keys: Readonly<Record<K, string>>,
-    fixed: readonly string[],
+    call: {
+      readonly keys: Readonly<Record<K, string>>
+      readonly moreKeys?: readonly string[]
+      /** The values of the script's first arguments. */
+      readonly fixed: readonly string[]
+    },
   ): PreparedScript<R> {
-    const words = ['evalsha', script.sha, String(script.keys.length), ...script.keys.map(key => keys[key]), ...fixed]
-    const head = Buffer.from(words.map(word => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join(''))
-    return new PreparedScript(script, keys, fixed, head)
+    return new PreparedScript(script, call.keys, call.moreKeys ?? [], call.fixed)
   }
 
   private constructor(
     script: Script<string, string, R>,
     keys: Readonly<Record<string, string>>,
+    moreKeys: readonly string[],
     fixed: readonly string[],
-    head: Buffer,
   ) {
     this.script = script
     this.keys = keys
+    this.moreKeys = moreKeys
     this.#fixed = fixed
-    this.#head = head
+    const names = [...script.keys.map(key => keys[key]!), ...moreKeys]
+    const words = ['evalsha', script.sha, String(names.length), ...names, ...fixed]
+    this.#head = Buffer.from(words.map(word => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join(''))
   }
 
-  /** `rest`: the script's other arguments, then its `moreArgs`. Strings of them are ASCII. */
+  /** `rest`: the script's other arguments, then its `moreArgs`. Strings of them are ASCII, and Buffers must not change until the answer. */
   async run(client: Client, rest: readonly Argument[]): Promise<R> {
     let reply: unknown
     try {
-      reply = await client.sendCommand(new EncodedCommand(this.#encode(rest)))
+      reply = await client.sendCommand(new EncodedCommand('evalsha', this.#encode(rest)))
     } catch (error) {
       if (replyCode(error) !== 'NOSCRIPT') throw error
       return runScript(client, this.script, this.#call(rest))
@@ -50,36 +55,23 @@ export class PreparedScript<R> {
     return this.script.parse(reply)
   }
 
-  #encode(rest: readonly Argument[]): Buffer {
-    const count = 3 + this.script.keys.length + this.#fixed.length + rest.length
-    const begin = `*${count}\r\n`
-    let bytes = begin.length + this.#head.length
-    const texts: (string | Buffer)[] = []
-    let text = ''
+  #encode(rest: readonly Argument[]): readonly Buffer[] {
+    const keys = this.script.keys.length + this.moreKeys.length
+    const command = new CommandBytes()
+    command.text(`*${3 + keys + this.#fixed.length + rest.length}\r\n`)
+    command.bytes(this.#head)
     for (const argument of rest) {
-      if (typeof argument === 'object') {
-        text += `$${argument.length}\r\n`
-        texts.push(text, argument)
-        bytes += text.length + argument.length
-        text = '\r\n'
-      } else {
+      if (typeof argument !== 'object') {
         const word = String(argument)
-        text += `$${word.length}\r\n${word}\r\n`
+        command.text(`$${word.length}\r\n${word}\r\n`)
+        continue
       }
+      const parts = Buffer.isBuffer(argument) ? [argument] : argument
+      command.text(`$${parts.reduce((bytes, { length }) => bytes + length, 0)}\r\n`)
+      for (const part of parts) command.bytes(part)
+      command.text('\r\n')
     }
-    texts.push(text)
-    const encoded = Buffer.allocUnsafe(bytes + text.length)
-    let at = encoded.write(begin, 'latin1')
-    encoded.set(this.#head, at)
-    at += this.#head.length
-    for (const piece of texts) {
-      if (typeof piece === 'string') at += encoded.write(piece, at, 'latin1')
-      else {
-        encoded.set(piece, at)
-        at += piece.length
-      }
-    }
-    return encoded
+    return command.finish()
   }
 
   #call(rest: readonly Argument[]): ScriptCall<string, string> {
@@ -87,6 +79,7 @@ export class PreparedScript<R> {
     const { args } = this.script
     return {
       keys: this.keys,
+      moreKeys: this.moreKeys,
       args: Object.fromEntries(args.map((name, i) => [name, values[i] ?? ''])),
       moreArgs: values.slice(args.length),
     }
@@ -107,19 +100,5 @@ export class PreparedScripts<R> {
       this.#known.set(name, prepared)
     }
     return prepared
-  }
-}
-
-/** A command whose bytes are there already. */
-class EncodedCommand extends Command {
-  readonly #bytes: Buffer
-
-  constructor(bytes: Buffer) {
-    super('evalsha', [], { replyEncoding: null })
-    this.#bytes = bytes
-  }
-
-  override toWritable(): Buffer {
-    return this.#bytes
   }
 }

@@ -2,7 +2,8 @@ import type { Script } from '../protocol/script.ts'
 import type { Client } from './client.ts'
 import { replyCode } from './reply-error.ts'
 
-export type Argument = string | number | Buffer
+/** A list of Buffers is one argument, in pieces. */
+export type Argument = string | number | Buffer | readonly Buffer[]
 
 /** The keys and arguments of one call, by their names in the script's definition. */
 export interface ScriptCall<K extends string, A extends string> {
@@ -22,11 +23,11 @@ export async function runScript<K extends string, A extends string, R>(
   call: ScriptCall<K, A>,
 ): Promise<R> {
   const { keys, args, moreKeys = [], moreArgs = [] } = call
-  const rest: Argument[] = [script.keys.length + moreKeys.length]
+  const rest: (string | number | Buffer)[] = [script.keys.length + moreKeys.length]
   for (const key of script.keys) rest.push(keys[key])
   rest.push(...moreKeys)
-  for (const arg of script.args) rest.push(args[arg])
-  for (const arg of moreArgs) rest.push(arg)
+  for (const arg of script.args) rest.push(whole(args[arg]))
+  for (const arg of moreArgs) rest.push(whole(arg))
   let reply: unknown
   try {
     reply = await client.callBuffer('evalsha', [script.sha, ...rest])
@@ -35,4 +36,8 @@ export async function runScript<K extends string, A extends string, R>(
     reply = await client.callBuffer('eval', [script.source, ...rest])
   }
   return script.parse(reply)
+}
+
+function whole(argument: Argument): string | number | Buffer {
+  return typeof argument !== 'object' || Buffer.isBuffer(argument) ? argument : Buffer.concat(argument)
 }

@@ -27,7 +27,7 @@ import {
   decodeWorkerStats,
   partFieldArguments,
 } from '../../src/protocol/records.ts'
-import { decodeCollectorMessage, decodeRun, encodeAnswered, encodeRunValue, unreadRun } from '../../src/protocol/run.ts'
+import { decodeCollectorMessage, decodeRun, encodeAnswered, runValue, unreadRun } from '../../src/protocol/run.ts'
 import { decodeValue, encodeBatch, encodeValue } from '../../src/protocol/values.ts'
 import { plainFields, workerInfo } from '../store/support/lane.ts'
 import { mutated, seeded, surroundings, textual, withOddWord } from './support/mutations.ts'
@@ -61,12 +61,12 @@ const failure = encodeOutcome({
   error: describeFailure(Object.assign(new TypeError('no', { cause: [1, 2] }), { code: 'E1', at: { row: 7 } })),
   evidence: ['exit code 7', 'log: about to exit'],
 })
-const runValue = (count: number) =>
-  encodeRunValue({ count, kind: 'values', bytes: encodeBatch(Array.from({ length: count }, (_, i) => i)) })
+const valuesRun = (count: number) =>
+  Buffer.concat(runValue({ count, kind: 'values', bytes: encodeBatch(Array.from({ length: count }, (_, i) => i)) }))
 const message = Buffer.concat([
   Buffer.from('results job c0ffee12 17 2500.5\n'),
-  Buffer.from(`3 ${runValue(4).length}\n`),
-  runValue(4),
+  Buffer.from(`3 ${valuesRun(4).length}\n`),
+  valuesRun(4),
   Buffer.from('99 - 4 values 123\n'),
 ])
 
@@ -110,7 +110,7 @@ const readers: Readonly<Record<string, Reader>> = {
       }),
   },
   'a run of the results Hash': {
-    originals: [runValue(3), encodeRunValue({ count: 1, kind: 'failure', bytes: failure })],
+    originals: [valuesRun(3), Buffer.concat(runValue({ count: 1, kind: 'failure', bytes: failure }))],
     read: (bytes, next) =>
       accepts(() => {
         const field = next() % 4 === 0 ? bytes.toString('latin1', 0, 6) : String(next())

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
-import { createServer, Socket } from 'node:net'
+import { createServer } from 'node:net'
+import { PassThrough } from 'node:stream'
 import type { Command } from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import { randomName } from '../../src/protocol/names.ts'
@@ -51,7 +52,11 @@ function watched(client: Client, called: Set<string>, before: (keys: string[]) =
 
 /** The words of a command as they go out, up to the first that has a line break. */
 function firstWords(command: Command): string[] {
-  const lines = Buffer.from(command.toWritable(new Socket())).toString('latin1').split('\r\n')
+  const socket = new PassThrough()
+  const last = command.toWritable(socket)
+  socket.uncork()
+  socket.write(last)
+  const lines = (socket.read() as Buffer).toString('latin1').split('\r\n')
   return lines.filter((_, at) => at > 0 && at % 2 === 0)
 }
 

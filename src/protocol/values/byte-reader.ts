@@ -7,6 +7,9 @@ const shortText = 15
 
 const keySlots = 64
 
+/** A view keeps so many bytes more alive than it shows, at most: a few headers. */
+const slackBytes = 128
+
 /** Reads scalars, strings and sizes from bytes that nobody vouches for: each read is checked against the end. */
 export class ByteReader {
   readonly #bytes: Buffer
@@ -15,8 +18,11 @@ export class ByteReader {
   #position = 0
   /** The last key in each slot, so that the same key is not made anew for each of a thousand objects. */
   #keys: (string | undefined)[] | undefined
+  readonly #givenAway: boolean
 
-  constructor(bytes: Uint8Array) {
+  /** `givenAway`: nobody else reads the bytes, now or later. */
+  constructor(bytes: Uint8Array, givenAway = false) {
+    this.#givenAway = givenAway
     const { buffer, byteOffset, byteLength } = bytes
     this.#bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(buffer, byteOffset, byteLength)
     this.#view = new DataView(buffer, byteOffset, byteLength)
@@ -189,9 +195,13 @@ export class ByteReader {
     return text
   }
 
-  /** A copy. A view would keep all of the bytes alive, and a task that writes to it would change what others read. */
+  /**
+   * A copy. A view would keep all of the bytes alive, and a task that writes to it would change what others read: it is one
+   * only of bytes that are given away, where it is nearly all of what is in their memory.
+   */
   buffer(length: number): Buffer {
-    return Buffer.from(this.#take(length))
+    const view = this.#take(length)
+    return this.#givenAway && length >= view.buffer.byteLength - slackBytes ? view : Buffer.from(view)
   }
 
   /** A copy in memory of its own. */

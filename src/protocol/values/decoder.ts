@@ -11,8 +11,8 @@ export class ValueDecoder {
   readonly #objects: object[] = []
   #objectCount = 0
 
-  constructor(bytes: Uint8Array) {
-    this.#in = new ByteReader(bytes)
+  constructor(bytes: Uint8Array, givenAway = false) {
+    this.#in = new ByteReader(bytes, givenAway)
   }
 
   value(): unknown {

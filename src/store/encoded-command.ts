@@ -1,0 +1,83 @@
+import { Command } from 'ioredis'
+import type { Writable } from 'node:stream'
+
+/** What is longer than this goes to the socket as it is; what is shorter is copied together. */
+const largeBytes = 16 * 1024
+
+/** A command in RESP, built piece by piece. */
+export class CommandBytes {
+  readonly #done: Buffer[] = []
+  /** What is still to be written together. */
+  #small: (string | Buffer)[] = []
+  #smallBytes = 0
+  #text = ''
+
+  /** ASCII. */
+  text(text: string): void {
+    this.#text += text
+  }
+
+  bytes(bytes: Buffer): void {
+    if (bytes.length > largeBytes) {
+      this.#flush()
+      this.#done.push(bytes)
+      return
+    }
+    this.#endText()
+    this.#small.push(bytes)
+    this.#smallBytes += bytes.length
+  }
+
+  /** The pieces, at least one. */
+  finish(): readonly Buffer[] {
+    this.#flush()
+    return this.#done
+  }
+
+  #endText(): void {
+    if (this.#text === '') return
+    this.#small.push(this.#text)
+    this.#smallBytes += this.#text.length
+    this.#text = ''
+  }
+
+  #flush(): void {
+    this.#endText()
+    const bytes = Buffer.allocUnsafe(this.#smallBytes)
+    let at = 0
+    for (const piece of this.#small) {
+      if (typeof piece === 'string') at += bytes.write(piece, at, 'latin1')
+      else {
+        bytes.set(piece, at)
+        at += piece.length
+      }
+    }
+    this.#done.push(bytes)
+    this.#small = []
+    this.#smallBytes = 0
+  }
+}
+
+/** A command whose bytes are there already. They must stay as they are until it is answered. */
+export class EncodedCommand extends Command {
+  readonly #pieces: readonly Buffer[]
+
+  constructor(name: string, pieces: readonly Buffer[]) {
+    super(name, [], { replyEncoding: null })
+    this.#pieces = pieces
+  }
+
+  /** The client writes what this returns. What comes before it is written here, all of it at once. */
+  override toWritable(socket: object): Buffer {
+    const last = this.#pieces.length - 1
+    if (last > 0) {
+      const stream = socket as Writable
+      stream.cork()
+      for (const piece of this.#pieces.slice(0, last)) stream.write(piece)
+      process.nextTick(() => {
+        if (!stream.destroyed) stream.uncork()
+      })
+    }
+    return this.#pieces[last]!
+  }
+}
