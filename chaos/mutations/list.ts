@@ -21,7 +21,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'commits are not fenced',
     file: `${scripts}/settle.ts`,
-    from: "if not element then return { 'fenced', 0, 0 } end",
+    from: "if not element then return refuse('fenced') end",
     to: 'if not element then break end',
     caughtBy: { tests: ['test/protocol/scripts-settle.test.ts'] },
   },
@@ -72,7 +72,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a batch that is sent again is inserted again',
     file: `${scripts}/submit.ts`,
-    from: "if cursor ~= from then return { 'out of step', cursor } end",
+    from: "if cursor ~= from then return refuse('out of step', cursor) end",
     to: '',
     caughtBy: { tests: ['test/protocol/scripts-submit.test.ts'] },
   },

@@ -10,6 +10,8 @@ export interface Arrival {
   /** Undefined: still to be read from the results Hash. */
   readonly bytes: Buffer | undefined
   readonly valueBytes: number
+  /** Where its bytes are, if not in the results Hash; see `UnreadRun`. */
+  readonly held?: string
 }
 
 /** What a consumer gets at once: a run, or what of it is new. */

@@ -145,10 +145,7 @@ export class Collector {
 
   #readRuns(runs: readonly Arrival[]): void {
     const { store, part } = this.#host
-    const values = store.parts.readResults(
-      part.job,
-      runs.map(run => String(run.first)),
-    )
+    const values = store.parts.readResults(part.job, runs)
     for (const [i, run] of runs.entries()) {
       const bytes = values.then(all => bytesOfValue(run, all[i] ?? null))
       this.#read.set(run, bytes)
@@ -199,10 +196,11 @@ export class Collector {
 }
 
 function bytesOfValue(run: Arrival, value: Buffer | null): Buffer | null {
-  if (value === null) return null
+  // What is held is the bytes, and nothing but.
+  if (value === null || run.held !== undefined) return value
   try {
     const read = decodeRun(String(run.first), value)
-    return read.count === run.count && read.kind === run.kind ? read.bytes : null
+    return 'bytes' in read && read.count === run.count && read.kind === run.kind ? read.bytes : null
   } catch (error) {
     if (error instanceof MalformedDataError) return null
     throw error

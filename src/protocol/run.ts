@@ -1,4 +1,5 @@
 import { MalformedDataError } from '../errors.ts'
+import { randomName } from './names.ts'
 
 /**
  * A run is the outcome of consecutive tasks, as one field of the results Hash: the field is the index of the first,
@@ -7,6 +8,8 @@ import { MalformedDataError } from '../errors.ts'
  * - `values`: a batch of `count` results.
  * - `partial`: one value, the reduction of `count` results.
  * - `failure`: one failure record, of one task.
+ * - `held`: as `values`, and the bytes are `<field> <bytes>`: where the batch lies in the part's payloads, and its size. Scripts
+ *   would copy it, and Redis's Lua hashes every byte of every string that it is given.
  */
 export interface Run {
   readonly first: number
@@ -18,7 +21,8 @@ export interface Run {
 export type RunKind = 'values' | 'partial' | 'failure'
 
 const newline = 0x0a
-const prefixPattern = /^(\d{1,15}) (values|partial|failure)$/
+const prefixPattern = /^(\d{1,15}) (values|partial|failure|held)$/
+const heldPattern = /^(r:\w{1,64}) (\d{1,15})$/
 const countPattern = /^\d{1,15}$/
 const pacePattern = /^\d{1,15}(\.\d{1,15})?$/
 
@@ -27,8 +31,18 @@ export function runValue({ count, kind, bytes }: Pick<Run, 'count' | 'kind' | 'b
   return [Buffer.from(`${count} ${kind}\n`), bytes]
 }
 
+/** What the results Hash has for a run whose bytes are held in this field of the part's payloads. */
+export function heldRunValue(count: number, field: string, bytes: number): string {
+  return `${count} held\n${field} ${bytes}`
+}
+
+/** The field of the part's payloads for one attempt to hand in one run: no other will ever use it. */
+export function newHeldField(): string {
+  return `r:${randomName()}`
+}
+
 /** @throws {MalformedDataError} when the field or its value is not a run. `bytes` is a view of the value. */
-export function decodeRun(field: string, value: Buffer): Run {
+export function decodeRun(field: string, value: Buffer): Run | UnreadRun {
   const end = value.subarray(0, 32).indexOf(newline)
   const match = end < 0 ? null : prefixPattern.exec(value.toString('latin1', 0, end))
   const count = Number(match?.[1])
@@ -37,6 +51,7 @@ export function decodeRun(field: string, value: Buffer): Run {
       `The results field ${JSON.stringify(field.slice(0, 40))} does not hold a run of results.`,
     )
   }
+  if (match[2] === 'held') return unreadRun(field, count, 'held', value.toString('latin1', end + 1, end + 101))
   return { first: Number(field), count, kind: match[2] as RunKind, bytes: value.subarray(end + 1) }
 }
 
@@ -58,13 +73,15 @@ export interface ResultsMessage {
   readonly unread: readonly UnreadRun[]
 }
 
-/** A run of which all is known but its bytes, which are in the results Hash. */
+/** A run of which all is known but its bytes, which are in the results Hash or among the payloads. */
 export interface UnreadRun {
   readonly first: number
   readonly count: number
   readonly kind: RunKind
-  /** Length of its value in the Hash. */
+  /** Length of its value in the Hash, or of what is held. */
   readonly valueBytes: number
+  /** The field of the part's payloads that has its bytes. */
+  readonly held?: string
 }
 
 /** A thread has written its answer to a broadcast into the broadcast's Hash, under `field`. */
@@ -108,14 +125,22 @@ export function decodeCollectorMessage(message: Buffer): ResultsMessage | JobMes
     }
     const bytes = Number(size)
     if (!countPattern.test(size) || offset + bytes > message.length) throw malformedMessage()
-    runs.push(decodeRun(field, message.subarray(offset, offset + bytes)))
+    const run = decodeRun(field, message.subarray(offset, offset + bytes))
+    if ('bytes' in run) runs.push(run)
+    else unread.push(run)
     offset += bytes
   }
   return { type, job, incarnation, settled: Number(settled), paceNs: Number(pace), runs, unread }
 }
 
-/** @throws {MalformedDataError} unless the words are those of a run in the results Hash. */
-export function unreadRun(field: string, count: unknown, kind: string, valueBytes: unknown): UnreadRun {
+/** `size`: of its value, or for a held one where it is. @throws {MalformedDataError} unless the words are those of a run in the results Hash. */
+export function unreadRun(field: string, count: unknown, kind: string, size: unknown): UnreadRun {
+  if (kind === 'held') {
+    const [, held, bytes] = heldPattern.exec(String(size)) ?? []
+    if (held === undefined) throw malformedMessage()
+    return { ...unreadRun(field, count, 'values', bytes), held }
+  }
+  const valueBytes = size
   const run = { first: Number(field), count: Number(count), valueBytes: Number(valueBytes) }
   const areNumbers = [field, count, valueBytes].every(word => countPattern.test(String(word)))
   const isKnown = kind === 'values' || kind === 'partial' || kind === 'failure'

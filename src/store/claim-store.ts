@@ -1,7 +1,7 @@
 import { payloadField } from '../protocol/chunk.ts'
-import type { ChunkHeader } from '../protocol/chunk.ts'
+import type { ChunkHeader, HeldPayload } from '../protocol/chunk.ts'
 import { claimKey, codeKeys, partKeys, workerKeys } from '../protocol/keys.ts'
-import { runValue } from '../protocol/run.ts'
+import { heldRunValue, newHeldField, runValue } from '../protocol/run.ts'
 import type { Run } from '../protocol/run.ts'
 import { carryOver } from '../protocol/scripts/carry-over.ts'
 import { claim } from '../protocol/scripts/claim.ts'
@@ -11,6 +11,7 @@ import { settle } from '../protocol/scripts/settle.ts'
 import { split } from '../protocol/scripts/split.ts'
 import { traceCommit } from './trace.ts'
 import { LaneAccess } from './lane-access.ts'
+import { replyCode } from './reply-error.ts'
 import { PreparedScript, PreparedScripts } from './prepared-script.ts'
 import type { Argument } from './run-script.ts'
 import type { PartName } from './lane-access.ts'
@@ -20,14 +21,20 @@ export interface SettledChunk {
   readonly first: number
   readonly attempt: number
   readonly done: number
-  /** Its payload is held, and goes with it unless a retry needs it. */
-  readonly held?: true
 }
 
 export interface Retry {
   readonly delayMs: number
   /** An encoded chunk of the one task, with its next attempt number. */
   readonly element: Buffer
+}
+
+interface SettledBatch {
+  readonly chunks: readonly SettledChunk[]
+  readonly runs: readonly Run[]
+  readonly retries: readonly Retry[]
+  /** Measured nanoseconds a task; 0 when unknown. */
+  readonly paceNs: number
 }
 
 interface GiveBackArguments {
@@ -40,6 +47,11 @@ interface GiveBackArguments {
 
 /** The largest results that travel inside a notification; larger ones are read from the Hash. */
 const inlineBytes = 128 * 1024
+
+/** What would not travel inside a notification anyway is not given to the script either. */
+function isLarge({ kind, bytes }: Run): boolean {
+  return kind === 'values' && bytes.length > inlineBytes
+}
 
 /** What threads do with chunks: claim, settle, hand back, split. */
 export class ClaimStore extends LaneAccess {
@@ -97,30 +109,42 @@ export class ClaimStore extends LaneAccess {
   settle(
     part: PartName & { readonly hash: string },
     claimId: string,
-    commit: {
-      readonly chunks: readonly SettledChunk[]
-      readonly runs: readonly Run[]
-      readonly retries: readonly Retry[]
-      /** Measured nanoseconds a task; 0 when unknown. */
-      readonly paceNs: number
-    },
-  ) {
+    commit: SettledBatch,
+  ): Promise<ReturnType<typeof settle.parse>> {
+    const { job, incarnation } = part
+    return traceCommit({ claim: claimId, job, incarnation, runs: commit.runs }, async () => {
+      const held = commit.runs.some(isLarge)
+      try {
+        return await this.#settle(part, claimId, commit, held)
+      } catch (error) {
+        // A full Redis takes nothing but scripts, and what was run is to be kept.
+        if (!held || replyCode(error) !== 'OOM') throw error
+        return this.#settle(part, claimId, commit, false)
+      }
+    })
+  }
+
+  /** `hold`: whether large results are stored beside the results. */
+  #settle(part: PartName & { readonly hash: string }, claimId: string, commit: SettledBatch, hold: boolean) {
     const { chunks, runs, retries } = commit
     const { job, incarnation } = part
+    const payloads: HeldPayload[] = []
     const rest: Argument[] = [commit.paceNs.toFixed(1), chunks.length, runs.length, retries.length]
     for (const { first, attempt, done } of chunks) rest.push(first, attempt, done)
-    for (const run of runs) rest.push(run.first, run.count, run.kind, runValue(run))
+    for (const run of runs) {
+      if (hold && isLarge(run)) {
+        const field = newHeldField()
+        payloads.push({ field, payload: run.bytes })
+        rest.push(run.first, run.count, 'held', heldRunValue(run.count, field, run.bytes.length))
+      } else rest.push(run.first, run.count, run.kind, runValue(run))
+    }
     for (const { delayMs, element } of retries) rest.push(Math.round(delayMs), element)
-    const holds = chunks.some(({ held }) => held)
-    const prepared = this.#settles.get(`${claimId} ${incarnation} ${job} ${part.hash} ${holds}`, () => {
-      const { payloads, ...keys } = partKeys(this.lane, job)
-      return PreparedScript.of(settle, {
-        keys: { ...keys, ...codeKeys(this.lane, part.hash), ...this.keys, claim: claimKey(this.lane, claimId) },
-        moreKeys: holds ? [payloads] : [],
-        fixed: [job, incarnation, this.channelPrefix(), String(inlineBytes)],
-      })
+    const prepared = this.#settles.get(`${claimId} ${incarnation} ${job} ${part.hash}`, () => {
+      const claim = claimKey(this.lane, claimId)
+      const keys = { ...partKeys(this.lane, job), ...codeKeys(this.lane, part.hash), ...this.keys, claim }
+      return PreparedScript.of(settle, keys, [job, incarnation, this.channelPrefix(), String(inlineBytes)])
     })
-    return traceCommit({ claim: claimId, job, incarnation, runs }, () => this.runPrepared(prepared, rest))
+    return this.runPrepared(prepared, rest, payloads)
   }
 
   /** Returns a job's chunks from a claim, uncharged, but for those still running. At most 64 a call; see `left`. */

@@ -1,5 +1,6 @@
 import { Command } from 'ioredis'
 import type { Writable } from 'node:stream'
+import type { Argument } from './run-script.ts'
 
 /** What is longer than this goes to the socket as it is; what is shorter is copied together. */
 const largeBytes = 16 * 1024
@@ -11,6 +12,27 @@ export class CommandBytes {
   #small: (string | Buffer)[] = []
   #smallBytes = 0
   #text = ''
+
+  /** A whole command of these words. A list of Buffers is one word, in pieces. */
+  static of(...words: readonly Argument[]): CommandBytes {
+    const bytes = new CommandBytes()
+    bytes.text(`*${words.length}\r\n`)
+    for (const word of words) bytes.argument(word)
+    return bytes
+  }
+
+  /** One word. Strings are ASCII. */
+  argument(argument: Argument): void {
+    if (typeof argument !== 'object') {
+      const word = String(argument)
+      this.text(`$${word.length}\r\n${word}\r\n`)
+      return
+    }
+    const parts = Buffer.isBuffer(argument) ? [argument] : argument
+    this.text(`$${parts.reduce((bytes, { length }) => bytes + length, 0)}\r\n`)
+    for (const part of parts) this.bytes(part)
+    this.text('\r\n')
+  }
 
   /** ASCII. */
   text(text: string): void {
@@ -62,16 +84,16 @@ export class CommandBytes {
 export class EncodedCommand extends Command {
   readonly #pieces: readonly Buffer[]
 
-  constructor(name: string, pieces: readonly Buffer[]) {
+  constructor(name: string, bytes: CommandBytes) {
     super(name, [], { replyEncoding: null })
-    this.#pieces = pieces
+    this.#pieces = bytes.finish()
   }
 
-  /** The client writes what this returns. What comes before it is written here, all of it at once. */
+  /** The client writes what this returns. What comes before it is written here, in one go with whatever else this turn sends. */
   override toWritable(socket: object): Buffer {
+    const stream = socket as Writable
     const last = this.#pieces.length - 1
     if (last > 0) {
-      const stream = socket as Writable
       stream.cork()
       for (const piece of this.#pieces.slice(0, last)) stream.write(piece)
       process.nextTick(() => {

@@ -1,3 +1,4 @@
+import type { HeldPayload } from '../protocol/chunk.ts'
 import { collectorChannel, controlChannel, laneKeys } from '../protocol/keys.ts'
 import type { Lane } from '../protocol/keys.ts'
 import type { Script } from '../protocol/script.ts'
@@ -6,6 +7,7 @@ import type { Client } from './client.ts'
 import { isDamage, kindsOf, mendKeys } from './mend.ts'
 import type { KindOfKey } from './mend.ts'
 import { runScript } from './run-script.ts'
+import { runWithPayloads } from './run-with-payloads.ts'
 import type { Argument, ScriptCall } from './run-script.ts'
 import type { PreparedScript } from './prepared-script.ts'
 
@@ -69,12 +71,20 @@ export class LaneAccess {
     }
   }
 
-  /** The same for a call of which all but `rest` was prepared. */
-  protected async runPrepared<R>(prepared: PreparedScript<R>, rest: readonly Argument[]): Promise<R> {
+  /**
+   * The same for a call of which all but `rest` was prepared. What is in `payloads` is stored in that Hash just before the
+   * script runs, in the same transaction.
+   */
+  protected async runPrepared<R>(
+    prepared: PreparedScript<R>,
+    rest: readonly Argument[],
+    payloads: readonly HeldPayload[] = [],
+  ): Promise<R> {
     try {
-      return await prepared.run(this.client, rest)
+      if (payloads.length === 0) return await prepared.run(this.client, rest)
+      return await runWithPayloads(this.client, prepared, rest, payloads)
     } catch (error) {
-      if (isDamage(error)) await this.mend(kindsOf(prepared.script, prepared.keys, prepared.moreKeys))
+      if (isDamage(error)) await this.mend(kindsOf(prepared.script, prepared.keys))
       throw error
     }
   }

@@ -55,9 +55,8 @@ export function kindsOf(
   return [...named, ...more]
 }
 
-/** Those of `claim` are the part and the chunks of each job, by turns; those of a commit and a submit hold payloads; those of the others are claims. */
+/** Those of `claim` are the part and the chunks of each job, by turns; those of the others are claims. */
 function kindOfMore(script: string, at: number): KeyKind {
-  if (script === 'settle' || script === 'submit') return 'hash'
   return script === 'claim' && at % 2 === 0 ? 'part' : 'list'
 }
 

@@ -16,6 +16,12 @@ import { traceSubmit } from './trace.ts'
 
 type SubmittedPart = PartName & { readonly hash: string; readonly collector: string }
 
+/** Where a run is: its field in the results Hash, by its first task, and in the payloads if it is held there. */
+interface StoredRun {
+  readonly first: number
+  readonly held?: string
+}
+
 /** Consecutive tasks of a part, as one call submits them. */
 interface SubmitBatch {
   readonly from: number
@@ -47,21 +53,17 @@ export class PartStore extends LaneAccess {
     const { from, to, skipped, elements, held = [], create, driverLeaseMs } = batch
     const { job, incarnation, collector, hash } = part
     const prepare = () => {
-      const { payloads, ...keys } = partKeys(this.lane, job)
-      return PreparedScript.of(submit, {
-        keys: { ...keys, ...codeKeys(this.lane, hash), ...this.keys },
-        moreKeys: held.length === 0 ? [] : [payloads],
-        fixed: [job, incarnation, collector, String(driverLeaseMs)],
-      })
+      const keys = { ...partKeys(this.lane, job), ...codeKeys(this.lane, hash), ...this.keys }
+      return PreparedScript.of(submit, keys, [job, incarnation, collector, String(driverLeaseMs)])
     }
-    const name = `${incarnation} ${collector} ${driverLeaseMs} ${job} ${hash} ${held.length > 0}`
+    const name = `${incarnation} ${collector} ${driverLeaseMs} ${job} ${hash}`
     // A part is created once.
     const prepared = create === undefined ? this.#submits.get(name, prepare) : prepare()
     const fields = create === undefined ? [] : partFieldArguments(create).map(field => Buffer.from(field))
     const shared = create === undefined || batch.shared === undefined ? [] : [batch.shared]
-    const payloads = held.length === 0 ? [] : [held.length, ...held.flatMap(({ field, payload }) => [field, payload])]
-    const counts = [from, to, skipped, batch.complete ? 1 : 0, fields.length, shared.length]
-    return this.runPrepared(prepared, [...counts, ...fields, ...shared, ...payloads, ...elements])
+    const counts = [from, to, skipped, batch.complete ? 1 : 0, fields.length, shared.length, held.length]
+    const rest = [...counts, ...fields, ...shared, ...held.map(({ field }) => field), ...elements]
+    return this.runPrepared(prepared, rest, held)
   }
 
   /** The part's record before the call's own changes are seen by others; undefined when Redis knows no such job. */
@@ -117,10 +119,26 @@ export class PartStore extends LaneAccess {
     })
   }
 
-  /** The values of fields of the results Hash; null for those that are gone. */
-  readResults(job: string, fields: readonly string[]): Promise<(Buffer | null)[]> {
-    const { results } = partKeys(this.lane, job)
-    return this.read([{ key: results, kind: 'hash' }], () => this.client.hmgetBuffer(results, ...fields))
+  /** What the results Hash, or the payloads, have for these runs; null for those that are gone. */
+  async readResults(job: string, runs: readonly StoredRun[]): Promise<(Buffer | null)[]> {
+    const { results, payloads } = partKeys(this.lane, job)
+    const isHeld = (run: StoredRun) => run.held !== undefined
+    const [values, held] = await Promise.all([
+      this.#readFields(
+        results,
+        runs.filter(run => !isHeld(run)).map(({ first }) => String(first)),
+      ),
+      this.#readFields(
+        payloads,
+        runs.flatMap(run => run.held ?? []),
+      ),
+    ])
+    return runs.map(run => (isHeld(run) ? held : values).shift() ?? null)
+  }
+
+  async #readFields(key: string, fields: readonly string[]): Promise<(Buffer | null)[]> {
+    if (fields.length === 0) return []
+    return this.read([{ key, kind: 'hash' }], () => this.client.hmgetBuffer(key, ...fields))
   }
 
   /** The job's encoded shared value, or null when there is none. */
@@ -132,24 +150,23 @@ export class PartStore extends LaneAccess {
   release(
     part: PartName & { readonly collector: string },
     released: {
-      /** Runs by the first of their tasks. */
-      readonly runs: readonly { readonly first: number; readonly count: number }[]
+      readonly runs: readonly (StoredRun & { readonly count: number })[]
       /** How far an ordered consumer is. */
       readonly cursor?: number | undefined
       /** What it has reduced up to there. */
       readonly accumulator?: Buffer | undefined
     },
   ) {
-    const { part: partKey, results } = partKeys(this.lane, part.job)
+    const { part: partKey, results, payloads } = partKeys(this.lane, part.job)
     return this.run(release, {
-      keys: { part: partKey, results },
+      keys: { part: partKey, results, payloads },
       args: {
         incarnation: part.incarnation,
         collector: part.collector,
         cursor: released.cursor ?? -1,
         accumulator: released.accumulator ?? '',
       },
-      moreArgs: released.runs.flatMap(({ first, count }) => [first, count]),
+      moreArgs: released.runs.flatMap(({ first, count, held = '' }) => [first, count, held]),
     })
   }
 

@@ -12,42 +12,35 @@ import { replyCode } from './reply-error.ts'
 export class PreparedScript<R> {
   readonly script: Script<string, string, R>
   readonly keys: Readonly<Record<string, string>>
-  readonly moreKeys: readonly string[]
   readonly #fixed: readonly string[]
   readonly #head: Buffer
 
+  /** `fixed`: the values of the script's first arguments. */
   static of<K extends string, A extends string, R>(
     script: Script<K, A, R>,
-    call: {
-      readonly keys: Readonly<Record<K, string>>
-      readonly moreKeys?: readonly string[]
-      /** The values of the script's first arguments. */
-      readonly fixed: readonly string[]
-    },
+    keys: Readonly<Record<K, string>>,
+    fixed: readonly string[],
   ): PreparedScript<R> {
-    return new PreparedScript(script, call.keys, call.moreKeys ?? [], call.fixed)
+    return new PreparedScript(script, keys, fixed)
   }
 
   private constructor(
     script: Script<string, string, R>,
     keys: Readonly<Record<string, string>>,
-    moreKeys: readonly string[],
     fixed: readonly string[],
   ) {
     this.script = script
     this.keys = keys
-    this.moreKeys = moreKeys
     this.#fixed = fixed
-    const names = [...script.keys.map(key => keys[key]!), ...moreKeys]
-    const words = ['evalsha', script.sha, String(names.length), ...names, ...fixed]
-    this.#head = Buffer.from(words.map(word => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join(''))
+    const words = [script.sha, String(script.keys.length), ...script.keys.map(key => keys[key]!), ...fixed]
+    this.#head = Buffer.from(['evalsha', ...words].map(word => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join(''))
   }
 
   /** `rest`: the script's other arguments, then its `moreArgs`. Strings of them are ASCII, and Buffers must not change until the answer. */
   async run(client: Client, rest: readonly Argument[]): Promise<R> {
     let reply: unknown
     try {
-      reply = await client.sendCommand(new EncodedCommand('evalsha', this.#encode(rest)))
+      reply = await client.sendCommand(this.command(rest))
     } catch (error) {
       if (replyCode(error) !== 'NOSCRIPT') throw error
       return runScript(client, this.script, this.#call(rest))
@@ -55,23 +48,13 @@ export class PreparedScript<R> {
     return this.script.parse(reply)
   }
 
-  #encode(rest: readonly Argument[]): readonly Buffer[] {
-    const keys = this.script.keys.length + this.moreKeys.length
-    const command = new CommandBytes()
-    command.text(`*${3 + keys + this.#fixed.length + rest.length}\r\n`)
-    command.bytes(this.#head)
-    for (const argument of rest) {
-      if (typeof argument !== 'object') {
-        const word = String(argument)
-        command.text(`$${word.length}\r\n${word}\r\n`)
-        continue
-      }
-      const parts = Buffer.isBuffer(argument) ? [argument] : argument
-      command.text(`$${parts.reduce((bytes, { length }) => bytes + length, 0)}\r\n`)
-      for (const part of parts) command.bytes(part)
-      command.text('\r\n')
-    }
-    return command.finish()
+  /** The call as a command that sends the script's digest. */
+  command(rest: readonly Argument[]): EncodedCommand {
+    const bytes = new CommandBytes()
+    bytes.text(`*${3 + this.script.keys.length + this.#fixed.length + rest.length}\r\n`)
+    bytes.bytes(this.#head)
+    for (const argument of rest) bytes.argument(argument)
+    return new EncodedCommand('evalsha', bytes)
   }
 
   #call(rest: readonly Argument[]): ScriptCall<string, string> {
@@ -79,7 +62,6 @@ export class PreparedScript<R> {
     const { args } = this.script
     return {
       keys: this.keys,
-      moreKeys: this.moreKeys,
       args: Object.fromEntries(args.map((name, i) => [name, values[i] ?? ''])),
       moreArgs: values.slice(args.length),
     }

@@ -91,10 +91,9 @@ function buildCommit(finished: readonly FinishedChunk[], worker: string, limits:
   }
   const kept = runsWithin(runs, limits.commitBytes)
   const lost = runs.slice(kept.length)
-  const chunks = finished.map(({ header: { first, attempt, kind }, done }): SettledChunk => {
+  const chunks = finished.map(({ header: { first, attempt }, done }): SettledChunk => {
     const cuts = lost.map(run => run.first - first).filter((at, i) => at < done && at + lost[i]!.count > 0)
-    const kept = { first, attempt, done: Math.max(0, Math.min(done, ...cuts)) }
-    return kind === 'held' ? { ...kept, held: true } : kept
+    return { first, attempt, done: Math.max(0, Math.min(done, ...cuts)) }
   })
   const retries = finished.flatMap((chunk, i) => buildRetries(chunk, chunks[i]!.done))
   return { part: { job, incarnation }, chunks, runs: kept, retries }

@@ -27,7 +27,15 @@ import {
   decodeWorkerStats,
   partFieldArguments,
 } from '../../src/protocol/records.ts'
-import { decodeCollectorMessage, decodeRun, encodeAnswered, runValue, unreadRun } from '../../src/protocol/run.ts'
+import {
+  decodeCollectorMessage,
+  decodeRun,
+  encodeAnswered,
+  heldRunValue,
+  newHeldField,
+  runValue,
+  unreadRun,
+} from '../../src/protocol/run.ts'
 import { decodeValue, encodeBatch, encodeValue } from '../../src/protocol/values.ts'
 import { plainFields, workerInfo } from '../store/support/lane.ts'
 import { mutated, seeded, surroundings, textual, withOddWord } from './support/mutations.ts'
@@ -110,17 +118,22 @@ const readers: Readonly<Record<string, Reader>> = {
       }),
   },
   'a run of the results Hash': {
-    originals: [valuesRun(3), Buffer.concat(runValue({ count: 1, kind: 'failure', bytes: failure }))],
+    originals: [
+      valuesRun(3),
+      Buffer.concat(runValue({ count: 1, kind: 'failure', bytes: failure })),
+      Buffer.from(heldRunValue(2, newHeldField(), 1_000_000)),
+    ],
     read: (bytes, next) =>
       accepts(() => {
         const field = next() % 4 === 0 ? bytes.toString('latin1', 0, 6) : String(next())
-        const { first, count, bytes: inside } = decodeRun(field, bytes)
-        mustBe(isCount(first) && isCount(count) && count > 0, 'a run without sense')
-        mustBe(inside.length < bytes.length, 'more bytes than there were')
+        const run = decodeRun(field, bytes)
+        mustBe(isCount(run.first) && isCount(run.count) && run.count > 0, 'a run without sense')
+        if ('bytes' in run) mustBe(run.bytes.length < bytes.length, 'more bytes than there were')
+        else mustBe(isCount(run.valueBytes) && /^r:\w{1,64}$/.test(run.held ?? ''), 'a held run that is nowhere')
       }),
   },
   'a run without its bytes': {
-    originals: ['0 4 values 99', '12 1 failure 4096'].map(words => Buffer.from(words)),
+    originals: ['0 4 values 99', '12 1 failure 4096', '3 1 held r:c0ffee 4096'].map(words => Buffer.from(words)),
     read: bytes =>
       accepts(() => {
         const [field = '', count, kind = '', valueBytes] = bytes.toString('latin1').split(' ')

@@ -2,10 +2,17 @@ import { describe, expect, test } from 'vitest'
 import { encodeChunk, payloadField, submittedChunk } from '../../src/protocol/chunk.ts'
 import type { ChunkHeader } from '../../src/protocol/chunk.ts'
 import { decodeQuarantined } from '../../src/protocol/evidence.ts'
+import { collectorChannel } from '../../src/protocol/keys.ts'
+import { decodeCollectorMessage } from '../../src/protocol/run.ts'
+import type { ResultsMessage } from '../../src/protocol/run.ts'
+import { replyCode } from '../../src/store/reply-error.ts'
 import { driverLeaseMs, plainFields, spans, useRedis } from '../store/support/lane.ts'
 import type { TestJob, TestLane } from '../store/support/lane.ts'
 
-/** Large payloads, which lie beside the List: each is there as long as its task is not settled, and no longer. */
+/**
+ * Large payloads and results, which lie beside the List and the results: a payload is there as long as its task is not
+ * settled, a result until it is released, and neither for longer.
+ */
 const redis = useRedis()
 
 const payloadOf = (first: number) => Buffer.alloc(100_000, first + 1)
@@ -45,7 +52,7 @@ async function heldJob(tasks: number) {
 const heldIn = async (lane: TestLane, { job }: TestJob) =>
   (await lane.client.hkeys(lane.keysOf(job).payloads)).map(field => Number(field.split(':')[1])).sort()
 
-const whole = { attempt: 1, done: 1, held: true } as const
+const whole = { attempt: 1, done: 1 } as const
 const runOf = (first: number) => ({ first, count: 1, kind: 'values' as const, bytes: Buffer.from('result') })
 const death = { worker: 'mortal', maxDeaths: 3, failure: Buffer.from('failure'), evidence: '{"at":1}' }
 
@@ -185,6 +192,134 @@ describe('a large payload of one task', () => {
     await lane.parts.drop(part)
     expect(await lane.client.exists(lane.keysOf(part.job).payloads)).toBe(0)
   })
+})
+
+describe('a large result', () => {
+  const large = (first: number, count = 1) => ({
+    first,
+    count,
+    kind: 'values' as const,
+    bytes: Buffer.alloc(200_000, first + 1),
+  })
+  const commitOf = (...runs: ReturnType<typeof large>[]) => {
+    const chunks = runs.map(({ first, count }) => ({ first, attempt: 1, done: count }))
+    return { chunks, runs, retries: [], paceNs: 0 }
+  }
+  /** A job of two small chunks, which claim `a` holds. */
+  async function claimedJob() {
+    const lane = redis.lane()
+    const part = await lane.job(2)
+    await lane.join('w', ['a', 'b'])
+    await lane.take('w', 'a')
+    await lane.take('w', 'a')
+    return { lane, part }
+  }
+  const payloadsOf = (lane: TestLane, { job }: TestJob) => lane.client.hgetallBuffer(lane.keysOf(job).payloads)
+  const runsOf = async (lane: TestLane, { job }: TestJob) => (await lane.parts.scanResults(job, '0')).runs
+
+  test('lies among the payloads, and the Hash says where', async () => {
+    const { lane, part } = await claimedJob()
+    expect(await lane.claims.settle(part, 'a', commitOf(large(0), large(1)))).toMatchObject({ word: 'committed' })
+    const payloads = await payloadsOf(lane, part)
+    expect(Object.keys(payloads)).toHaveLength(2)
+    const runs = [...(await runsOf(lane, part))].sort((a, b) => a.first - b.first)
+    expect(runs).toMatchObject([
+      { first: 0, count: 1, kind: 'values', valueBytes: 200_000 },
+      { first: 1, count: 1, kind: 'values', valueBytes: 200_000 },
+    ])
+    expect(runs.map(({ held }) => held).sort()).toEqual(Object.keys(payloads).sort())
+    expect(await lane.parts.readResults(part.job, runs)).toEqual([large(0).bytes, large(1).bytes])
+  })
+
+  test('is told to the collector with where it is', async () => {
+    const { lane, part } = await claimedJob()
+    const subscriber = redis.open()
+    const heard: Buffer[] = []
+    subscriber.on('messageBuffer', (_channel: Buffer, message: Buffer) => heard.push(message))
+    await subscriber.subscribe(collectorChannel(lane.lane.namespace, 'default', part.collector))
+    await lane.claims.settle(part, 'a', commitOf(large(1)))
+    await expect.poll(() => heard.length).toBe(1)
+    const { unread } = decodeCollectorMessage(heard[0]!) as ResultsMessage
+    expect(unread).toEqual(await runsOf(lane, part))
+  })
+
+  test('goes with the release of its run, and with its job', async () => {
+    const { lane, part } = await claimedJob()
+    await lane.claims.settle(part, 'a', commitOf(large(0), large(1)))
+    const [one, two] = await runsOf(lane, part)
+    await lane.parts.release(part, { runs: [one!] })
+    expect(Object.keys(await payloadsOf(lane, part))).toEqual([two!.held])
+    expect(await lane.record(part)).toMatchObject({ released: 1 })
+    await lane.parts.drop(part)
+    expect((await lane.allKeys()).filter(key => key.includes(part.job))).toEqual([])
+  })
+
+  test('leaves nothing when its commit is refused, and a commit that is sent again does not touch the first', async () => {
+    const { lane, part } = await claimedJob()
+    const before = await lane.everything()
+    expect(await lane.claims.settle(part, 'b', commitOf(large(0)))).toMatchObject({ word: 'fenced' })
+    expect(await lane.everything()).toEqual(before)
+    await lane.claims.settle(part, 'a', commitOf(large(0)))
+    const after = await lane.everything()
+    expect(await lane.claims.settle(part, 'a', commitOf(large(0)))).toMatchObject({ word: 'fenced' })
+    expect(await lane.everything()).toEqual(after)
+    const old = { ...part, incarnation: 'former' }
+    await lane.client.lpush(lane.claimKey('b'), encodeChunk(headerOf(old, 0), Buffer.alloc(3)))
+    expect(await lane.claims.settle(old, 'b', commitOf(large(0)))).toMatchObject({ word: 'discarded' })
+    expect(Object.keys(await payloadsOf(lane, part))).toHaveLength(1)
+  })
+
+  test('is taken where Redis has forgotten its scripts', async () => {
+    const { lane, part } = await claimedJob()
+    await lane.client.script('FLUSH')
+    expect(await lane.claims.settle(part, 'a', commitOf(large(0)))).toMatchObject({ word: 'committed' })
+    expect(Object.keys(await payloadsOf(lane, part))).toHaveLength(1)
+    await lane.client.script('FLUSH')
+    expect(await lane.parts.submit({ ...part, collector: 'old' }, batchOf(part, 2, 3))).toMatchObject({
+      word: 'replaced',
+    })
+    expect(Object.keys(await payloadsOf(lane, part))).toHaveLength(1)
+  })
+
+  test('is taken by a full Redis too, and a large payload is refused whole', async () => {
+    const { lane, part } = await claimedJob()
+    const open = await lane.job(0, { complete: false })
+    await lane.client.config('SET', 'maxmemory', '1mb')
+    try {
+      expect(await lane.claims.settle(part, 'a', commitOf(large(0)))).toMatchObject({ word: 'committed' })
+      const refused: unknown = await lane.parts.submit(open, batchOf(open, 0, 1)).catch((error: unknown) => error)
+      expect(replyCode(refused)).toBe('OOM')
+    } finally {
+      await lane.client.config('SET', 'maxmemory', '0')
+    }
+    expect(await lane.client.exists(lane.keysOf(open.job).payloads)).toBe(0)
+    const runs = await runsOf(lane, part)
+    expect(runs).toMatchObject([{ first: 0, count: 1, kind: 'values' }])
+    expect(runs[0]!.held).toBeUndefined()
+  })
+
+  test('has the life of its part', async () => {
+    const { lane, part } = await claimedJob()
+    const { part: record, payloads } = lane.keysOf(part.job)
+    await lane.client.hset(record, 'detached', 1)
+    await lane.claims.settle(part, 'a', commitOf(large(0), large(1)))
+    expect(await lane.client.pexpiretime(record)).toBeGreaterThan(0)
+    expect(await lane.client.pexpiretime(payloads)).toBe(await lane.client.pexpiretime(record))
+    const parked = await claimedJob()
+    const keys = parked.lane.keysOf(parked.part.job)
+    await parked.lane.client.zadd(parked.lane.keys.driven, 1, parked.part.job)
+    await parked.lane.upkeep.park(parked.part.job, parked.part.hash)
+    await parked.lane.claims.settle(parked.part, 'a', commitOf(large(0)))
+    expect(await parked.lane.client.pexpiretime(keys.payloads)).toBe(await parked.lane.client.pexpiretime(keys.part))
+  })
+})
+
+test('a submit that is sent again leaves the payloads of what is settled alone, and of what waits in place', async () => {
+  const { lane, part } = await heldJob(2)
+  await lane.take('w', 'a')
+  await lane.claims.settle(part, 'a', { chunks: [{ first: 0, ...whole }], runs: [runOf(0)], retries: [], paceNs: 0 })
+  expect(await lane.parts.submit(part, batchOf(part, 0, 2))).toMatchObject({ word: 'out of step', submitted: 2 })
+  expect(await lane.claims.readPayload(headerOf(part, 1))).toEqual(payloadOf(1))
 })
 
 test('a held chunk of several tasks is none', async () => {

@@ -33,18 +33,24 @@ function watched(client: Client, called: Set<string>, before: (keys: string[]) =
   const call = client.callBuffer.bind(client)
   const send = client.sendCommand.bind(client)
   const note = async ([command, script = '', count, ...rest]: string[]) => {
+    // What is stored in the transaction of a script, under a key that the script declares.
+    if (command === 'hset') return before([script])
     if (command === 'evalsha') called.add(script)
-    await before(rest.slice(0, Number(count)))
+    return before(rest.slice(0, Number(count)))
   }
   const watchCall = async (command: string, args: (string | Buffer | number)[]) => {
     await note([command, ...args.map(String)])
     return call(command, args)
   }
-  // A prepared call has no arguments, only bytes.
-  const watchPrepared = (command: Command) =>
-    command.name === 'evalsha' && command.args.length === 0
-      ? note(firstWords(command)).then(() => send(command))
-      : send(command)
+  let turn: Promise<unknown> = Promise.resolve()
+  // A prepared call has no arguments, only bytes. They go out in the order in which they were made.
+  const watchPrepared = (command: Command) => {
+    const isPrepared = command.args.length === 0 && ['evalsha', 'hset', 'multi', 'exec'].includes(command.name)
+    if (!isPrepared) return send(command)
+    const noted = turn.then(() => (/evalsha|hset/.test(command.name) ? note(firstWords(command)) : undefined))
+    turn = noted
+    return noted.then(() => send(command))
+  }
   Object.defineProperty(client, 'callBuffer', { value: watchCall })
   Object.defineProperty(client, 'sendCommand', { value: watchPrepared })
   return client

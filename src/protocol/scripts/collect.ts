@@ -5,13 +5,13 @@ import { chunk, expiring, offering, taking, time } from './lua.ts'
  * Collected → released: deletes runs that the collector has used. With a `cursor` ≥ 0 it stores how far the ordered
  * consumer is, and what it has reduced so far unless that is empty, in the same step, so that each result counts once
  * in a sum even if the driver dies right here. Only the job's collector may: a frozen one that comes back is 'replaced'.
- * `moreArgs`: per run its field in the results Hash and its tasks, at most 1,000 runs. Only what is still there counts
+ * `moreArgs`: per run its field in the results Hash, its tasks, and its field in the payloads if its bytes are held there, at most 1,000 runs. Only what is still there counts
  * as released, so that a call that is sent again after a lost reply counts nothing twice.
  */
 export const release = defineScript({
   name: 'release',
   flags: ['allow-oom'],
-  keys: ['part', 'results'],
+  keys: ['part', 'results', 'payloads'],
   args: ['incarnation', 'collector', 'cursor', 'accumulator'],
   reply: oneOf('released', 'replaced', 'gone'),
   lua: `
@@ -21,8 +21,9 @@ if record[2] ~= collector then return 'replaced' end
 if tonumber(cursor) >= 0 then redis.call('HSET', partKey, 'cursor', cursor) end
 if accumulator ~= '' then redis.call('HSET', partKey, 'accumulator', accumulator) end
 local released = 0
-for i = moreArgsFrom, #ARGV, 2 do
+for i = moreArgsFrom, #ARGV, 3 do
   released = released + redis.call('HDEL', resultsKey, ARGV[i]) * tonumber(ARGV[i + 1])
+  if ARGV[i + 2] ~= '' then redis.call('HDEL', payloadsKey, ARGV[i + 2]) end
 end
 if released > 0 then redis.call('HINCRBY', partKey, 'released', string.format('%.0f', released)) end
 return 'released'
@@ -72,7 +73,7 @@ if record[3] ~= 'cancelled' then
   local undriven = record[4] == '1' and record[5] == '1'
   if undriven and tonumber(record[7] or 0) >= tonumber(record[6]) then
     -- It has ended, so nothing else would give its keys an expiry again.
-    expireAll(record[8], payloadsKey)
+    expireAll(record[8])
   else
     for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey }) do redis.call('PERSIST', key) end
   end
@@ -122,7 +123,7 @@ redis.call('ZREM', drivenKey, job)
 redis.call('ZREM', readyKey, job)
 if redis.call('EXISTS', partKey) == 0 then return 'gone' end
 redis.call('HSET', partKey, 'state', 'parked')
-expireAll(redis.call('HGET', partKey, 'keepMs'), payloadsKey)
+expireAll(redis.call('HGET', partKey, 'keepMs'))
 return 'parked'
 `,
 })

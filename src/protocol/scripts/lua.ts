@@ -130,12 +130,12 @@ end
 `
 
 /**
- * `expireAll(ms, payloadsKey)`: gives every key of a part the same expiry. `expireIfEnded()`: does so when a detached part
- * has settled everything, and no payload is held any more. Use `partKey chunksKey resultsKey delayedKey sharedKey`.
+ * `expireAll(ms)`: gives every key of a part the same expiry. `expireIfEnded()`: does so when a detached part has settled
+ * everything. Use `partKey chunksKey resultsKey delayedKey payloadsKey sharedKey`.
  */
 export const expiring = `
-local function expireAll(ms, payloadsKey)
-  for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey, payloadsKey }) do redis.call('PEXPIRE', key, ms) end
+local function expireAll(ms)
+  for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey }) do redis.call('PEXPIRE', key, ms) end
 end
 local function expireIfEnded()
   local ending = redis.call('HMGET', partKey, 'complete', 'detached', 'submitted', 'settled', 'keepMs')

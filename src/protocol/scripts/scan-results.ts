@@ -33,7 +33,7 @@ for i = 1, #page[2], 2 do
     reply[#reply + 1] = page[2][i]
     reply[#reply + 1] = count
     reply[#reply + 1] = kind
-    reply[#reply + 1] = tostring(#page[2][i + 1])
+    reply[#reply + 1] = kind == 'held' and string.match(page[2][i + 1], '\\n(.*)') or tostring(#page[2][i + 1])
   end
 end
 return reply

@@ -15,8 +15,9 @@ const word = oneOf('committed', 'discarded', 'fenced')
  * `inLine`: whether anything waits for a thread with this code, in line or on the stage.
  *
  * `moreArgs`: per chunk `first attempt done`; per run `first count kind value`; per retry `delayMs element`, where 0 is
- * first in line at once. `moreKeys`: the part's payloads, where some of the chunks are held. A payload goes with the
- * commit that settles its task; a retry needs it still.
+ * first in line at once. A payload goes with the commit that settles its task; a retry needs it still.
+ * A run of the kind 'held' only says where its results are: the same transaction has stored them among the payloads, just
+ * before, under a name of their own. Where the commit is refused, they go again.
  */
 export const settle = defineScript({
   name: 'settle',
@@ -27,6 +28,7 @@ export const settle = defineScript({
     'chunks',
     'results',
     'delayed',
+    'payloads',
     'shared',
     'due',
     'ready',
@@ -42,6 +44,14 @@ export const settle = defineScript({
   },
   uses: [time, chunk, taking, offering, expiring, together],
   lua: `
+local function refuse(word)
+  local run = moreArgsFrom + 3 * tonumber(chunkCount)
+  for i = run, run + 4 * (tonumber(runCount) - 1), 4 do
+    local field = ARGV[i + 2] == 'held' and string.match(ARGV[i + 3], '\\n(%S+)')
+    if field then redis.call('HDEL', payloadsKey, field) end
+  end
+  return { word, 0, 0 }
+end
 local at = moreArgsFrom
 local wanted, missing = {}, tonumber(chunkCount)
 for _ = 1, missing do
@@ -54,7 +64,7 @@ local found, atTail, i = {}, true, 0
 while missing > 0 do
   i = i + 1
   local element = redis.call('LINDEX', claimKey, -i)
-  if not element then return { 'fenced', 0, 0 } end
+  if not element then return refuse('fenced') end
   local chunk = parse(element)
   local done = chunk and chunk.job == job and chunk.incarnation == incarnation
     and wanted[int(chunk.first) .. ' ' .. chunk.attempt]
@@ -80,7 +90,7 @@ local record = redis.call('HMGET', partKey, 'incarnation', 'state', 'collector',
   'submitted', 'keepMs')
 if record[1] ~= incarnation or record[2] == 'cancelled' then
   release()
-  return { 'discarded', 0, 0 }
+  return refuse('discarded')
 end
 
 local total = tonumber(record[4] or 0)
@@ -106,10 +116,10 @@ else
   redis.call('HSET', partKey, 'settled', int(total))
 end
 
-local returned, payloadsKey, again = 0, KEYS[moreKeysFrom], {}
+local returned, again = 0, {}
 for _ = 1, tonumber(retryCount) do
   local delay, element = tonumber(ARGV[at]), ARGV[at + 1]
-  if payloadsKey then again[parse(element).first] = true end
+  again[parse(element).first] = true
   if delay > 0 then
     local due = int(clock() + delay)
     redis.call('ZADD', delayedKey, due, element)
@@ -126,7 +136,7 @@ for i = #found, 1, -1 do
   if chunk.count > chunk.done then
     redis.call('RPUSH', chunksKey, write(chunk, chunk.first + chunk.done, chunk.count - chunk.done))
     returned = returned + chunk.count - chunk.done
-  elseif chunk.kind == 'held' and payloadsKey and not again[chunk.first] then
+  elseif chunk.kind == 'held' and not again[chunk.first] then
     redis.call('HDEL', payloadsKey, payloadField(chunk))
   end
 end
@@ -141,7 +151,7 @@ if settled > 0 then
 end
 -- A part that is driven has no expiry.
 local undriven = record[5] == '1' and record[6] == '1'
-if undriven or record[2] ~= 'open' then expireTogether(chunksKey, resultsKey, delayedKey) end
+if undriven or record[2] ~= 'open' then expireTogether(chunksKey, resultsKey, delayedKey, payloadsKey) end
 if undriven and total >= tonumber(record[7]) then expireAll(record[8]) end
 return { 'committed', int(total), redis.call('EXISTS', readyKey, stageKey) }
 `,

@@ -12,8 +12,9 @@ const word = oneOf('submitted', 'conflict', 'replaced', 'parked', 'ended', 'gone
  * A record that says 'cancelled' is no obstacle to a job that starts anew under the same id.
  * `skipped` of the tasks from `from` to `to` come without chunks, because the collector has their results already: what
  * it submits again after Redis lost them. They count as settled.
- * `moreArgs`: the record's fields, then (if `sharedCount` is 1) the shared value, then the chunks. Where payloads are to be
- * held, `moreKeys` is the Hash for them, and before the chunks come their number, and for each its field and its bytes.
+ * `moreArgs`: the record's fields, then (if `sharedCount` is 1) the shared value, then `heldCount` fields of the payloads, then
+ * the chunks. In those fields the same transaction has stored what held chunks need, just before: where the chunks are refused,
+ * it goes again, unless they were accepted by an earlier call.
  * Not allow-oom: this is the one script that a full Redis refuses.
  */
 export const submit = defineScript({
@@ -23,6 +24,7 @@ export const submit = defineScript({
     'chunks',
     'results',
     'delayed',
+    'payloads',
     'shared',
     'ready',
     'stage',
@@ -43,6 +45,7 @@ export const submit = defineScript({
     'complete',
     'fieldCount',
     'sharedCount',
+    'heldCount',
   ],
   reply: reply => {
     const [first, cursor] = array(reply)
@@ -55,13 +58,22 @@ local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'submitt
 -- What is left of a cancelled job has no cursor.
 local cursor = record[3] or '0'
 local created = false
+local firstHeld = fieldsTo + tonumber(sharedCount) + 1
+local firstChunk = firstHeld + tonumber(heldCount)
+local function refuse(word, known)
+  for i = firstHeld, firstChunk - 1 do
+    local first = tonumber(string.match(ARGV[i], ':(%d+)$'))
+    if record[1] ~= incarnation or first >= tonumber(known) then redis.call('HDEL', payloadsKey, ARGV[i]) end
+  end
+  return { word, known }
+end
 if record[4] == 'cancelled' and record[1] ~= incarnation and fieldsTo >= moreArgsFrom then
   redis.call('DEL', partKey)
   record = {}
 end
 if not record[1] then
-  if fieldsTo < moreArgsFrom then return { 'gone', 0 } end
-  if from ~= '0' then return { 'out of step', 0 } end
+  if fieldsTo < moreArgsFrom then return refuse('gone', 0) end
+  if from ~= '0' then return refuse('out of step', 0) end
   redis.call('HSET', partKey, 'incarnation', incarnation, 'collector', collector, 'submitted', 0, 'state', 'open',
     unpack(ARGV, moreArgsFrom, fieldsTo))
   redis.call('ZADD', jobsKey, int(clock()), job)
@@ -69,19 +81,13 @@ if not record[1] then
   if sharedCount == '1' then redis.call('SET', sharedKey, ARGV[fieldsTo + 1]) end
   created = true
 else
-  if record[1] ~= incarnation then return { 'conflict', cursor } end
-  if record[2] ~= collector then return { 'replaced', cursor } end
-  if record[4] == 'parked' then return { 'parked', cursor } end
-  if record[4] ~= 'open' then return { 'ended', cursor } end
-  if cursor ~= from then return { 'out of step', cursor } end
+  if record[1] ~= incarnation then return refuse('conflict', cursor) end
+  if record[2] ~= collector then return refuse('replaced', cursor) end
+  if record[4] == 'parked' then return refuse('parked', cursor) end
+  if record[4] ~= 'open' then return refuse('ended', cursor) end
+  if cursor ~= from then return refuse('out of step', cursor) end
 end
 local tasks = tonumber(to) - tonumber(from) - tonumber(skipped)
-local payloadsKey, firstChunk = KEYS[moreKeysFrom], fieldsTo + tonumber(sharedCount) + 1
-if payloadsKey then
-  local last = firstChunk + 2 * tonumber(ARGV[firstChunk])
-  redis.call('HSET', payloadsKey, unpack(ARGV, firstChunk + 1, last))
-  firstChunk = last + 1
-end
 -- A few single tasks, with nothing of the job in line before them, go to threads that wait without standing in line first.
 local atOnce = tasks > 0 and tasks <= 8 and tasks == #ARGV - firstChunk + 1 and (record[5] or '0') == '0'
   and redis.call('ZCOUNT', waitingKey, int(clock()), '+inf') - redis.call('LLEN', stageKey) >= tasks

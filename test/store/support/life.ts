@@ -52,7 +52,7 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
     chunk.count > 2 ? [{ first: chunk.first + 2, count: 1, kind: 'values' as const, bytes: Buffer.from('r') }] : []
   const done = Math.min(3, chunk.count)
   const settled = await scripts.claims.settle(part, 'b', {
-    chunks: [{ ...chunk, done, held: true }],
+    chunks: [{ ...chunk, done }],
     runs,
     retries,
     paceNs: 1000,

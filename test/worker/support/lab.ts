@@ -167,7 +167,9 @@ export class Lab {
     const fields = await this.client.hgetallBuffer(partKeys(this.store.lane, job).results)
     let runs = 0
     for (const [field, value] of Object.entries(fields)) {
-      const run = decodeRun(field, value)
+      const stored = decodeRun(field, value)
+      const [held] = 'bytes' in stored ? [null] : await this.store.parts.readResults(job, [stored])
+      const run = 'bytes' in stored ? stored : { ...stored, bytes: held ?? Buffer.alloc(0) }
       runs += run.count
       if (run.kind === 'failure') outcomes[run.first] = { failure: decodeOutcome(run.bytes) }
       else if (run.kind === 'partial') outcomes[run.first] = { partial: decodeValue(run.bytes), count: run.count }
