@@ -64,6 +64,16 @@ async function holdingRecords(world: World, { pid }: Worker): Promise<readonly s
   return (await isHolding(world, records)) ? records : undefined
 }
 
+/** False when it is still not after another lease. */
+async function untilBereft(world: World, worker: Worker, records: readonly string[]): Promise<boolean> {
+  const deadline = performance.now() + world.leaseMs
+  while (performance.now() < deadline) {
+    if (await isBereft(world, worker, records).catch(() => false)) return true
+    await sleep(100)
+  }
+  return false
+}
+
 /** Declared dead, and what it held is taken from it: before the second of the two steps its commits are still good. */
 async function isBereft(world: World, { pid }: Worker, records: readonly string[]): Promise<boolean> {
   return !(await workersKnown(world)).has(pid) && !(await isHolding(world, records))
@@ -71,10 +81,7 @@ async function isBereft(world: World, { pid }: Worker, records: readonly string[
 
 async function thawLater(world: World, { worker, records }: Frozen): Promise<void> {
   await sleep(frozenLeases * world.leaseMs)
-  let declaredDead = false
-  for (const until = performance.now() + world.leaseMs; !declaredDead && performance.now() < until; await sleep(100)) {
-    declaredDead = await isBereft(world, worker, records).catch(() => false)
-  }
+  const declaredDead = await untilBereft(world, worker, records)
   world.history.write({ type: 'thawed', what: 'worker', pid: `${worker.pid}`, declaredDead })
   worker.process.kill('SIGCONT')
   worker.frozen = false
