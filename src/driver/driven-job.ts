@@ -11,6 +11,7 @@ import { nothingToFeed } from './feeder.ts'
 import type { Feeder } from './feeder.ts'
 import { cancelledElsewhere, collectorReplaced, jobCancelled } from './job-errors.ts'
 import { Outbox } from './outbox.ts'
+import type { Paces } from './paces.ts'
 import type { Part } from './part.ts'
 import { Reconciler } from './reconciler.ts'
 import { Releaser } from './releaser.ts'
@@ -19,6 +20,7 @@ import { windowRoom } from './window.ts'
 
 /** What a driven job needs of the connection. */
 export interface JobHost {
+  readonly paces: Paces
   /** Messages of the job's part go to this job from now on. */
   adopt(job: DrivenJob): void
   disown(job: DrivenJob): void
@@ -77,6 +79,7 @@ export class DrivenJob {
     this.outbox = record === undefined ? new Outbox() : outboxOf(record)
     this.assembler = new Assembler(cursor)
     this.collector = new Collector(this, releasedBefore)
+    this.collector.paceNs = host.paces.of(part.fields)
     this.submitter = new Submitter(this, record)
     this.releaser = new Releaser(this)
     this.reconciler = new Reconciler(this)
@@ -207,6 +210,7 @@ export class DrivenJob {
     if (this.#over) return
     this.#over = true
     this.#error = error
+    this.#host.paces.note(this.part.fields, this.collector.paceNs)
     this.#feeder?.stop()
     this.submitter.stop()
     this.collector.stop()

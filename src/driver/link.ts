@@ -16,6 +16,7 @@ import type { RedisTarget } from '../store/target.ts'
 import type { DrivenJob, JobHost } from './driven-job.ts'
 import { Fleet } from './fleet.ts'
 import { driverLeaseMs } from './part.ts'
+import { Paces } from './paces.ts'
 import type { Part } from './part.ts'
 
 /** Longer than any script or snapshot's pause should take. */
@@ -37,6 +38,7 @@ export class Link implements JobHost {
   readonly token = randomName(16)
   readonly lanes: Lanes
   readonly fleet: Fleet
+  readonly paces = new Paces()
   /** Where this driver is told of results and answers. */
   readonly channel: string
   readonly #subscriber: Client

@@ -17,6 +17,8 @@ export interface SubmitterHost {
   readonly coverage: Pick<Coverage, 'gaps'>
   /** Whether all inputs that the job is to have are in the outbox. */
   inputsComplete(): boolean
+  /** Nanoseconds a task, measured or expected; 0 while unknown. */
+  paceNs(): number
   /** Something was accepted: there may be room for more. */
   progressed(): void
   /** Redis refused or lost something: find out how the part stands, then call `resume`. */
@@ -137,7 +139,7 @@ export class Submitter {
         payload,
       ),
     )
-    const create = this.#created ? undefined : { ...part.fields, attaches: part.attaches }
+    const create = this.#created ? undefined : { ...part.fields, attaches: part.attaches, pace: this.#host.paceNs() }
     try {
       const reply = await store.parts.submit(part, {
         ...batch,

@@ -70,9 +70,18 @@ export interface PartCounters extends Pick<
   readonly delayed: number
 }
 
+/** What else a part may begin with. */
+export interface PartBeginning {
+  /** How many drivers had attached to the job before Redis lost it. */
+  readonly attaches?: number
+  /** The pace of an earlier job with the same task, in nanoseconds a task: the first claims need not be small. */
+  readonly pace?: number
+}
+
 /** The fields and values that `submit` stores when it creates a part. */
-export function partFieldArguments(fields: PartFields & { readonly attaches?: number }): string[] {
-  const { task, hash, kind, start, step, total, priority, detached, reducer, shared, keepMs, attaches = 0 } = fields
+export function partFieldArguments(fields: PartFields & PartBeginning): string[] {
+  const { task, hash, kind, start, step, total, priority, detached, reducer, shared, keepMs } = fields
+  const { attaches = 0, pace = 0 } = fields
   const pairs = {
     task,
     hash,
@@ -86,6 +95,7 @@ export function partFieldArguments(fields: PartFields & { readonly attaches?: nu
     shared: Number(shared),
     keepMs,
     ...(attaches > 0 && { attached: attaches }),
+    ...(pace > 0 && { pace: pace.toFixed(1) }),
   }
   return Object.entries(pairs).flatMap(([field, value]) => [field, String(value)])
 }

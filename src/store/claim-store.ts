@@ -190,7 +190,13 @@ export class ClaimStore extends LaneAccess {
   split(
     part: PartName & { readonly hash: string },
     claimId: string,
-    chunk: { readonly first: number; readonly attempt: number; readonly keep: number },
+    chunk: {
+      readonly first: number
+      readonly attempt: number
+      readonly keep: number
+      /** What the tasks take at least. @default 0 */
+      readonly paceNs?: number
+    },
   ) {
     return this.run(split, {
       keys: {
@@ -199,7 +205,14 @@ export class ClaimStore extends LaneAccess {
         ...this.keys,
         claim: claimKey(this.lane, claimId),
       },
-      args: { job: part.job, incarnation: part.incarnation, ...chunk },
+      args: {
+        job: part.job,
+        incarnation: part.incarnation,
+        first: chunk.first,
+        attempt: chunk.attempt,
+        keep: chunk.keep,
+        pace: (chunk.paceNs ?? 0).toFixed(1),
+      },
     })
   }
 

@@ -3,7 +3,7 @@ import { MalformedDataError } from '../errors.ts'
 import type { HeldPayload } from '../protocol/chunk.ts'
 import { codeKeys, partKeys } from '../protocol/keys.ts'
 import { counterFields, decodeCounters, decodePartRecord, partFieldArguments } from '../protocol/records.ts'
-import type { PartCounters, PartFields, PartRecord } from '../protocol/records.ts'
+import type { PartBeginning, PartCounters, PartFields, PartRecord } from '../protocol/records.ts'
 import { cancelTask } from '../protocol/scripts/cancel-task.ts'
 import { attach, drop, release, renewDriver } from '../protocol/scripts/collect.ts'
 import { enlist } from '../protocol/scripts/enlist.ts'
@@ -34,7 +34,7 @@ interface SubmitBatch {
   readonly skipped: number
   readonly driverLeaseMs: number
   /** The part's record, when this call may create it. */
-  readonly create?: (PartFields & { readonly attaches?: number }) | undefined
+  readonly create?: (PartFields & PartBeginning) | undefined
   /** The encoded shared value, which goes along with `create`. */
   readonly shared?: Buffer | undefined
 }

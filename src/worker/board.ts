@@ -39,8 +39,9 @@ export class Board {
     return Atomics.compareExchange(this.#words, slot, unsized, tasks) === unsized
   }
 
-  /** Makes this slot's batch the running one. */
-  begin(slot: Slot): void {
+  /** Makes this slot's batch the running one. `expectedMs`: how long it will take, as far as one knows; 0 for not at all. */
+  begin(slot: Slot, expectedMs = 0): void {
+    this.#times[time.expected] = expectedMs
     Atomics.store(this.#words, word.slot, slot)
     Atomics.add(this.#words, word.batch, 1)
   }
@@ -135,6 +136,7 @@ export class Board {
       batch: Atomics.load(this.#words, word.batch),
       task: Atomics.load(this.#words, word.task),
       timeoutMs: Atomics.load(this.#words, word.timeoutMs),
+      expectedMs: this.#times[time.expected]!,
     }
   }
 
@@ -200,6 +202,8 @@ export interface BoardView {
   readonly task: number
   /** The running chunk's limit for a task; 0 for none. */
   readonly timeoutMs: number
+  /** How long the running batch was expected to take when it began; 0 for unknown. */
+  readonly expectedMs: number
 }
 
 /** A task in progress, by its index and a hash of its part (see `partHash`). */
@@ -237,11 +241,11 @@ const noSlot = 2
 
 // Words 0 and 1 are the windows of the two slots.
 const word = { slot: 2, batch: 3, task: 4, timeoutMs: 5, lineVersion: 6, lineLength: 7, offset: 8, claims: 9 } as const
-const time = { loopDeadline: 0, settled: 1 } as const
+const time = { loopDeadline: 0, settled: 1, expected: 2 } as const
 
 const wordCount = 16
 const timesAt = wordCount * 4
-const timeCount = 2
+const timeCount = 3
 const lineAt = timesAt + timeCount * 8
 const lineBytes = 1024
 const hashesAt = lineAt + lineBytes

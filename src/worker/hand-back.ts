@@ -29,12 +29,18 @@ export function tailOf(lines: readonly string[], taken: number): Tail {
   return { kept, split, jobs: [...jobs] }
 }
 
-/** Returns to the List what lies beyond the first `taken` tasks of the batch in this claim. Replies how many chunks. */
-export async function handBackTail(store: LaneStore, hash: string, claim: string, taken: number): Promise<void> {
+/** Returns to the List what lies beyond the first `taken` tasks of the batch in this claim, which have run for `ranMs`. */
+export async function handBackTail(
+  store: LaneStore,
+  hash: string,
+  claim: string,
+  { taken, ranMs }: { readonly taken: number; readonly ranMs: number },
+): Promise<void> {
   const { kept, split, jobs } = tailOf(await store.claims.peekClaim(claim), taken)
   // The tail of the split chunk is to stand before the chunks after it, so it is pushed to the front last.
   for (const job of jobs) await store.claims.giveBack(job, (await store.upkeep.hashOf(job)) ?? noHash, claim, kept)
   if (split === undefined) return
   const { job, incarnation, first, attempt } = split.header
-  await store.claims.split({ job, incarnation, hash }, claim, { first, attempt, keep: split.keep })
+  const paceNs = (ranMs * 1e6) / taken
+  await store.claims.split({ job, incarnation, hash }, claim, { first, attempt, keep: split.keep, paceNs })
 }

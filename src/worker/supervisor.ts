@@ -22,7 +22,7 @@ import { Presences } from './presences.ts'
 import { SharedValues } from './shared-values.ts'
 import type { ThreadHandle, ThreadModule, ThreadStart, Verdict } from './thread-handle.ts'
 import { Undertaker } from './undertaker.ts'
-import { Watchdog } from './watchdog.ts'
+import { isIdle, Watchdog } from './watchdog.ts'
 
 export interface SupervisorOptions extends ResolvedWorkerOptions {
   readonly hash: string
@@ -117,8 +117,8 @@ export class Supervisor {
       end: (thread, verdict) => {
         this.#track(this.#end(thread, verdict))
       },
-      handBack: (thread, claim, window) => {
-        this.#track(this.#handBack(thread, claim, window))
+      handBack: (thread, claim, window, ranMs) => {
+        this.#track(this.#handBack(thread, claim, window, ranMs))
       },
     })
   }
@@ -311,10 +311,10 @@ export class Supervisor {
 
   // Threads that are relieved or ended ----------------------------------------------------------------------------------
 
-  async #handBack(thread: ThreadHandle, claim: string, window: Window): Promise<void> {
+  async #handBack(thread: ThreadHandle, claim: string, window: Window, ranMs: number): Promise<void> {
     const { lanes, hash, log } = this.#options
     try {
-      await handBackTail(lanes.of(thread.claims.get(claim) ?? 0), hash, claim, window.cursor)
+      await handBackTail(lanes.of(thread.claims.get(claim) ?? 0), hash, claim, { taken: window.cursor, ranMs })
     } catch (error) {
       // The thread hands the rest back itself when its task ends.
       log.warn(`a slow chunk could not be split: ${(error as Error).message}`)
@@ -411,9 +411,4 @@ function withResolvers() {
     reject = onReject
   })
   return { promise, resolve, reject }
-}
-
-/** Whether the thread runs nothing, and so waits for work. */
-function isIdle({ board }: ThreadHandle): boolean {
-  return board.look().slot === undefined
 }

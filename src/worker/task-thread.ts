@@ -41,8 +41,8 @@ export interface TaskThreadOptions {
   readonly clock: () => number
 }
 
-/** A batch that is expected to take longer than this is run without claiming the next one meanwhile. */
-const aheadMs = 100
+/** A batch that is expected to take longer than this is run without claiming the next one meanwhile: the way there and back is short against it. */
+const aheadMs = 250
 /** One that came to a waiting thread and is expected to take less is not worth a look for more before its results are on their way. */
 const briefMs = 0.5
 /** Tasks are taken from the board in blocks of about this long: what is taken can't be given to others any more. */
@@ -183,8 +183,9 @@ export class TaskThread {
 
   async #runBatch(batch: Batch): Promise<void> {
     this.#slot = batch.slot
-    this.#board.begin(batch.slot)
-    this.#claimAhead(batch)
+    const expectedMs = this.#expectedMs(batch)
+    this.#board.begin(batch.slot, expectedMs)
+    this.#claimAhead(batch, expectedMs)
     const finished: FinishedChunk[] = []
     let offset = 0
     let stopped = false
@@ -207,13 +208,17 @@ export class TaskThread {
    * Lets the next batch travel while this one runs. Never beside a suspect, nor when this one will take long; nor when
    * it is a brief one that came to a waiting thread, whose driver waits for it more likely than there is another.
    */
-  #claimAhead(batch: Batch): void {
+  #claimAhead(batch: Batch, expectedMs: number): void {
     if (this.#ahead !== undefined || batch.suspect || this.#draining || this.#pending.count > 0) return
     const speed = this.#speeds.get(batch.chunks[0]!.header.task)
     if (speed === undefined || speed.async) return
-    const expectedMs = (speed.pace.ns * batch.tasks) / 1e6
     if (expectedMs > aheadMs || (batch.awaited && expectedMs < briefMs)) return
     this.#ahead = this.#options.feed.claim(batch.slot === 0 ? 1 : 0, batch.chunks.length)
+  }
+
+  /** 0 where nothing is known. */
+  #expectedMs({ chunks, tasks }: Batch): number {
+    return ((this.#speeds.get(chunks[0]!.header.task)?.pace.ns ?? 0) * tasks) / 1e6
   }
 
   async #runChunk(chunk: ClaimedChunk, batch: Batch, offset: number): Promise<FinishedChunk> {

@@ -1,6 +1,6 @@
 import type { Service } from '../runtime/service.ts'
 import { partHash } from './board.ts'
-import type { Board, BoardView, Slot, Window } from './board.ts'
+import type { Board, BoardView, Window } from './board.ts'
 import { headerOf } from './thread-death.ts'
 import type { ThreadHandle, Verdict } from './thread-handle.ts'
 
@@ -17,8 +17,8 @@ export interface WatchdogOptions {
   readonly clock: () => number
   /** A thread is to be ended. */
   readonly end: (thread: ThreadHandle, verdict: Verdict) => void
-  /** What a busy thread has not touched was taken from it: the tail of what it runs, or what it claimed ahead. */
-  readonly handBack: (thread: ThreadHandle, claim: string, from: Window) => void
+  /** What a busy thread has not touched was taken from it after `ranMs`: the tail of what it runs, or what it claimed ahead. */
+  readonly handBack: (thread: ThreadHandle, claim: string, from: Window, ranMs: number) => void
 }
 
 /** What the watchdog remembers of a thread between two looks. */
@@ -36,6 +36,8 @@ export interface Sighting {
 const tickMs = 25
 /** What runs longer than this gives its untouched tail to others. */
 const slowMs = 50
+/** What was claimed ahead goes to others too, when the batch before it takes so many times what was expected of it. */
+const overdue = 1.5
 /** How long a cancelled task may go on before its thread is ended. */
 const cancelGraceMs = 500
 /** The loop of a thread that is past a task's time limit may have been busy with another for a moment. */
@@ -85,7 +87,8 @@ export class Watchdog implements Service {
       this.#sightings.set(thread, sighting)
       const verdict = judge(view, sighting, nowMs) ?? this.#judgeCancelled(thread.board, view, sighting, nowMs)
       if (verdict !== undefined) this.#options.end(thread, verdict)
-      else if (view.slot !== undefined && nowMs - sighting.batchSinceMs > slowMs) this.#relieve(thread, view.slot)
+      else if (view.slot !== undefined && nowMs - sighting.batchSinceMs > slowMs)
+        this.#relieve(thread, view, nowMs - sighting.batchSinceMs)
     }
   }
 
@@ -113,16 +116,26 @@ export class Watchdog implements Service {
     return stuck ? { kind: 'cancel', batch: view.batch, task: -1 } : undefined
   }
 
-  /** Lets others have what this thread has not touched: the rest of what it runs, and what it claimed ahead. */
-  #relieve(thread: ThreadHandle, running: Slot): void {
+  /**
+   * Lets others have what this thread has not touched: the rest of what it runs, and, when that will not begin soon or
+   * another thread here has nothing to do, what it claimed ahead.
+   */
+  #relieve(thread: ThreadHandle, { slot: running, expectedMs }: BoardView, ranMs: number): void {
+    const isOverdue = ranMs > expectedMs * overdue
     for (const slot of [0, 1] as const) {
+      if (slot !== running && !isOverdue && !this.#options.threads().some(isIdle)) continue
       const claim = thread.board.claim(slot)
       const window = thread.board.lower(slot)
       // Another claim by now: whatever was lowered, the thread itself hands back what it then can't run.
       if (window === undefined || thread.board.claim(slot) !== claim) continue
-      this.#options.handBack(thread, claim, slot === running ? window : { cursor: 0, limit: 0 })
+      this.#options.handBack(thread, claim, slot === running ? window : { cursor: 0, limit: 0 }, ranMs)
     }
   }
+}
+
+/** Whether the thread runs nothing, and so waits for work. */
+export function isIdle({ board }: ThreadHandle): boolean {
+  return board.look().slot === undefined
 }
 
 /** What is known after this look. */

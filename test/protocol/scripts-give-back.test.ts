@@ -200,6 +200,22 @@ describe('split', () => {
     expect((await lane.record(job)).settled).toBe(3)
   })
 
+  test('tells what the tasks take at least, so that the tail is not taken whole again', async () => {
+    const lane = redis.lane()
+    await lane.join('w', ['a', 'b'])
+    const job = await lane.job(100, { per: 100 })
+    const { part } = lane.keysOf(job.job)
+    await lane.client.hset(part, 'pace', 1000)
+    await lane.take('w', 'a')
+    await lane.claims.split(job, 'a', { first: 0, attempt: 1, keep: 1, paceNs: 50e6 })
+    expect(await lane.record(job)).toMatchObject({ pace: 50e6, waiting: 99 })
+    expect(spans((await lane.take('w', 'b')).chunks)).toEqual(['1+1'])
+    await lane.client.hset(part, 'pace', 60e6)
+    await lane.client.lpush(lane.claimKey('a'), chunkOf(job, { first: 50, count: 9 }))
+    await lane.claims.split(job, 'a', { first: 50, attempt: 1, keep: 1, paceNs: 50e6 })
+    expect(await lane.record(job)).toMatchObject({ pace: 60e6 })
+  })
+
   test('finds nothing to split where the chunk is settled, short or held by another', async () => {
     const lane = await laneWithWorker()
     const job = await lane.job(1)

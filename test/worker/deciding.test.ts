@@ -135,7 +135,13 @@ describe('the end of a thread', () => {
 })
 
 describe('the watchdog', () => {
-  const view = (task: number, batch = 1, timeoutMs = 100) => ({ slot: 0 as const, batch, task, timeoutMs })
+  const view = (task: number, batch = 1, timeoutMs = 100) => ({
+    slot: 0 as const,
+    batch,
+    task,
+    timeoutMs,
+    expectedMs: 0,
+  })
 
   it('ends a task that is seen on the stack for longer than its limit', () => {
     const first = sight(undefined, view(4), Infinity, 1000)
