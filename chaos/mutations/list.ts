@@ -105,6 +105,20 @@ export const mutations: readonly Mutation[] = [
     caughtBy: { faults: 'net-drop-replies' },
   },
   {
+    name: 'a large result of a refused commit stays',
+    file: `${scripts}/settle.ts`,
+    from: "    if field then redis.call('HDEL', payloadsKey, field) end\n",
+    to: '',
+    caughtBy: { tests: ['test/protocol/scripts-held.test.ts'] },
+  },
+  {
+    name: 'each attempt to hand in a large result uses the same name',
+    file: 'src/protocol/run.ts',
+    from: 'return `r:${randomName()}`',
+    to: "return randomName() === '' ? '' : 'r:same'",
+    caughtBy: { tests: ['test/protocol/scripts-held.test.ts'] },
+  },
+  {
     name: 'any death in company counts against a task',
     file: `${scripts}/give-back.ts`,
     from: 'if alone and chunk.deaths > 0 then',
