@@ -9,7 +9,7 @@ test('of a stack only the lines of the user and of other packages are left', () 
     'RangeError: two',
     'at the second line of the message',
     '    at deeper (/home/me/dist/tasks.ts:2:49)',
-    `    at #execute (file://${root}dist/worker/task-thread.js:262:31)`,
+    `    at #execute (file://${root}dist/worker/chunk-runner.js:187:31)`,
     `    at TaskThread.run (${root}src/worker/task-thread.ts:48:17)`,
     `    at score (${root}examples/options/pricing.ts:1:1)`,
     '    at process.processTicksAndRejections (node:internal/process/task_queues:95:5)',
