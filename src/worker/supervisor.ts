@@ -1,25 +1,22 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { ResolvedTaskOptions } from '../code/task.ts'
 import { WorkerEndedError } from '../errors.ts'
-import { decodeControl } from '../protocol/control.ts'
 import { controlChannel } from '../protocol/keys.ts'
-import { homeLane } from '../protocol/placement.ts'
-import { jitteredBackoffMs } from '../runtime/backoff.ts'
-import { Tail } from '../runtime/tail.ts'
+import { withResolvers } from '../runtime/with-resolvers.ts'
 import { within } from '../runtime/within.ts'
 import type { Client } from '../store/client.ts'
 import type { Lanes } from '../store/lanes.ts'
+import { BackgroundWork } from './background-work.ts'
 import { monotonicMs } from './board.ts'
 import type { Window } from './board.ts'
 import { Crew } from './crew.ts'
 import { handBackTail } from './hand-back.ts'
 import { newWorkerId } from './membership.ts'
 import { MemoryGuard } from './memory-guard.ts'
-import type { FromThread } from './messages.ts'
 import type { ResolvedWorkerOptions } from './options.ts'
 import { Presence } from './presence.ts'
 import { Presences } from './presences.ts'
-import { SharedValues } from './shared-values.ts'
+import { SelfReport } from './self-report.ts'
+import { Switchboard } from './switchboard.ts'
 import type { ThreadHandle, ThreadModule, ThreadStart, Verdict } from './thread-handle.ts'
 import { Undertaker } from './undertaker.ts'
 import { isIdle, Watchdog } from './watchdog.ts'
@@ -43,8 +40,6 @@ const endWithinMs = 1000
 /** How long the end of a drain may wait for Redis. */
 const farewellMs = 3000
 const pingEveryMs = 10_000
-/** How many more threads look where one has found work on a lane that is not its own. */
-const followers = 2
 
 /**
  * A worker's main thread. It runs no user code, so that heartbeats, limits and cancellations work whatever the tasks
@@ -56,13 +51,11 @@ export class Supervisor {
   readonly #presences: Presences
   readonly #undertaker: Undertaker
   readonly #watchdog: Watchdog
-  readonly #shared: SharedValues
+  readonly #switchboard: Switchboard
+  readonly #report: SelfReport
   readonly #limits = new Map<string, ResolvedTaskOptions>()
-  readonly #work = new Set<Promise<unknown>>()
-  readonly #closed: { readonly promise: Promise<void>; resolve: () => void; reject: (error: Error) => void }
-  readonly #startedAt = Date.now()
-  /** Told with each heartbeat, since a process that vanishes tells nothing more. */
-  readonly #recentLines = new Tail()
+  readonly #work: BackgroundWork
+  readonly #closed = withResolvers()
   readonly #firstId = newWorkerId()
   #module: ThreadModule = { tasks: [], reducers: [] }
   #draining: Promise<void> | undefined
@@ -73,17 +66,17 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options
     const { lanes, hash, maxDeaths, log } = options
-    this.#closed = withResolvers()
     this.#closed.promise.catch(() => undefined)
-    this.#shared = new SharedValues(lanes)
+    this.#work = new BackgroundWork(log)
+    this.#report = new SelfReport({ ...options, crew: () => this.#crew.threads, module: () => this.#module })
     this.#crew = new Crew({
       threads: options.threads,
       prepare: options.prepareThread,
       onMessage: (message, from) => {
-        this.#receive(message, from)
+        this.#switchboard.receive(message, from)
       },
       onExit: (thread, exit) => {
-        this.#track(this.#undertaker.bury(thread, exit))
+        this.#work.track(this.#undertaker.bury(thread, exit))
       },
       onReplaced: thread => {
         for (const [lane, { membership }] of this.#presences)
@@ -107,7 +100,7 @@ export class Supervisor {
       maxDeaths,
       limitsOf: task => this.#limits.get(task),
       abandon: (claim, lane) => {
-        this.#on(lane).keeper.abandon(claim)
+        this.#presences.on(lane).keeper.abandon(claim)
       },
       log,
     })
@@ -115,16 +108,29 @@ export class Supervisor {
       threads: () => this.#crew.threads,
       clock: monotonicMs,
       end: (thread, verdict) => {
-        this.#track(this.#end(thread, verdict))
+        this.#work.track(this.#end(thread, verdict))
       },
       handBack: (thread, claim, window, ranMs) => {
-        this.#track(this.#handBack(thread, claim, window, ranMs))
+        this.#work.track(this.#handBack(thread, claim, window, ranMs))
       },
+    })
+    this.#switchboard = new Switchboard({
+      hash,
+      lanes,
+      crew: this.#crew,
+      presences: this.#presences,
+      watchdog: this.#watchdog,
+      report: this.#report,
+      work: this.#work,
+      onDrained: thread => {
+        this.#work.track(thread.end({ kind: 'drain' }, endWithinMs))
+      },
+      log,
     })
   }
 
   get id(): string {
-    return this.#on(0).membership.id
+    return this.#presences.on(0).membership.id
   }
 
   get tasks(): readonly string[] {
@@ -141,7 +147,7 @@ export class Supervisor {
     this.#module = await this.#crew.start()
     for (const { name, options } of this.#module.tasks) this.#limits.set(name, options)
     subscriber.on('messageBuffer', (_channel: Buffer, bytes: Buffer) => {
-      this.#hear(bytes)
+      this.#switchboard.hear(bytes)
     })
     await subscriber.subscribe(controlChannel(namespace, queue))
     await this.#presences.start()
@@ -180,8 +186,8 @@ export class Supervisor {
       log.warn(`${this.#crew.threads.length} thread(s) did not finish in time: what they run goes back`)
     const gone = await this.#crew.end(endWithinMs)
     // One that can't be ended is dealt with all the same: what it may still hand in will be refused.
-    for (const thread of this.#crew.threads) this.#track(this.#undertaker.bury(thread, undefined))
-    await within(farewellMs, this.#settleWork())
+    for (const thread of this.#crew.threads) this.#work.track(this.#undertaker.bury(thread, undefined))
+    await within(farewellMs, this.#work.settle())
     await this.#quiet(() => this.#presences.leave())
     if (!gone || this.#hasStuckThread) {
       throw new WorkerEndedError(
@@ -200,80 +206,7 @@ export class Supervisor {
     subscriber.disconnect()
   }
 
-  // Messages ------------------------------------------------------------------------------------------------------------
-
-  #receive(message: FromThread, from: ThreadHandle): void {
-    const { log } = this.#options
-    switch (message.type) {
-      case 'claim':
-        from.claims.set(message.id, message.lane)
-        break
-      case 'abandon':
-        this.#on(from.claims.get(message.id) ?? 0).keeper.abandon(message.id)
-        from.claims.delete(message.id)
-        break
-      case 'unknown':
-        this.#on(message.lane).membership.check(message.worker)
-        break
-      case 'found':
-        this.#tellOfWork(message.lane, followers)
-        break
-      case 'shared':
-        this.#track(this.#answerShared(message.job, message.incarnation, message.lane, from))
-        break
-      case 'log':
-        from.log(message.line)
-        this.#recentLines.add(`thread ${from.number}: ${message.line}`)
-        log[message.level](`thread ${from.number}: ${message.line}`)
-        break
-      case 'drained':
-        from.drained = true
-        from.verdict ??= { kind: 'drain' }
-        this.#track(from.end({ kind: 'drain' }, endWithinMs))
-        break
-      case 'ready':
-      case 'failed':
-        break
-    }
-  }
-
-  async #answerShared(job: string, incarnation: string, lane: number, thread: ThreadHandle): Promise<void> {
-    for (let attempt = 1; !thread.verdict; attempt++) {
-      try {
-        const bytes = await this.#shared.get(job, incarnation, lane)
-        thread.post({ type: 'shared', job, incarnation, bytes })
-        return
-      } catch {
-        await sleep(jitteredBackoffMs(attempt, { firstMs: 50, mostMs: 1000 }))
-      }
-    }
-  }
-
-  #hear(bytes: Buffer): void {
-    const message = decodeControl(bytes)
-    switch (message?.type) {
-      case 'work':
-        this.#tellOfWork(message.lane, message.chunks)
-        break
-      case 'cancel':
-        this.#watchdog.cancel(message.job, message.incarnation, message.index)
-        this.#crew.post(message)
-        break
-      case 'broadcast':
-        if (message.hash === this.#options.hash) this.#crew.post({ ...message, type: 'broadcast' })
-        break
-      case 'joined':
-      case 'left':
-      case undefined:
-        break
-    }
-  }
-
   // Lanes ---------------------------------------------------------------------------------------------------------------
-
-  #on(lane: number): Presence {
-    return this.#presences.on(lane)
-  }
 
   #open(lane: number): Presence {
     const { lanes, hash, leaseMs, maxDeaths, threads, log } = this.#options
@@ -284,8 +217,8 @@ export class Supervisor {
       leaseMs,
       maxDeaths,
       threads,
-      info: id => this.#describe(id),
-      stats: () => this.#stats(),
+      info: id => this.#report.info(id),
+      stats: () => this.#report.stats(),
       onRegistered: (worker, on) => {
         this.#crew.post({ type: 'registered', worker, lane: on })
       },
@@ -296,17 +229,6 @@ export class Supervisor {
       },
       log,
     })
-  }
-
-  /** All threads hear of it, those that have room; so many that wait on another lane are sent there. */
-  #tellOfWork(lane: number, most: number): void {
-    const { numbers } = this.#options.lanes
-    let left = numbers.length > 1 && numbers.includes(lane) ? most : 0
-    for (const thread of this.#crew.threads) {
-      const look = left > 0 && homeLane(thread.number, numbers) !== lane && isIdle(thread)
-      if (look) left--
-      thread.post({ type: 'work', lane, look })
-    }
   }
 
   // Threads that are relieved or ended ----------------------------------------------------------------------------------
@@ -331,7 +253,7 @@ export class Supervisor {
     this.drain(0).catch(() => undefined)
   }
 
-  // ---------------------------------------------------------------------------------------------------------------------
+  // Memory --------------------------------------------------------------------------------------------------------------
 
   #guardMemory(rssMb: number): MemoryGuard {
     return new MemoryGuard(rssMb, {
@@ -357,58 +279,7 @@ export class Supervisor {
   /** Threads that still run are not waited for. */
   #cutShort(verdict: Verdict): void {
     for (const thread of this.#crew.threads) {
-      if (thread.verdict === undefined) this.#track(thread.end(verdict, endWithinMs))
+      if (thread.verdict === undefined) this.#work.track(thread.end(verdict, endWithinMs))
     }
   }
-
-  #describe(id: string) {
-    const { hash, hostname, version, threads, launch } = this.#options
-    const { tasks, reducers } = this.#module
-    const names = tasks.map(({ name }) => name)
-    return {
-      id,
-      host: hostname,
-      pid: process.pid,
-      threads,
-      hash,
-      tasks: names,
-      reducers,
-      startedAt: this.#startedAt,
-      version,
-      launch,
-    }
-  }
-
-  #stats(): string {
-    const { threads } = this.#crew
-    const busy = threads.filter(({ board }) => board.look().slot !== undefined).length
-    const settled = threads.reduce((sum, { board }) => sum + board.settled, 0)
-    const lines = this.#recentLines.lines
-    return JSON.stringify({ busy, settled, rssBytes: process.memoryUsage.rss(), lines })
-  }
-
-  #track(work: Promise<unknown>): void {
-    this.#work.add(work)
-    void work.then(
-      () => this.#work.delete(work),
-      (error: unknown) => {
-        this.#work.delete(work)
-        this.#options.log.warn(`something failed in the main thread: ${(error as Error).message}`)
-      },
-    )
-  }
-
-  async #settleWork(): Promise<void> {
-    while (this.#work.size > 0) await Promise.allSettled(this.#work)
-  }
-}
-
-function withResolvers() {
-  let resolve: () => void = () => undefined
-  let reject: (error: Error) => void = () => undefined
-  const promise = new Promise<void>((onResolve, onReject) => {
-    resolve = onResolve
-    reject = onReject
-  })
-  return { promise, resolve, reject }
 }
