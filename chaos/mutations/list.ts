@@ -107,7 +107,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a large result of a refused commit stays',
     file: `${scripts}/settle.ts`,
-    from: "    if field then redis.call('HDEL', payloadsKey, field) end\n",
+    from: "  for _, field in ipairs(held) do redis.call('HDEL', payloadsKey, field) end\n",
     to: '',
     caughtBy: { tests: ['test/protocol/scripts-held.test.ts'] },
   },

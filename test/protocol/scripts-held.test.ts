@@ -314,6 +314,23 @@ describe('a large result', () => {
   })
 })
 
+test('where something else stands in the place of the payloads nothing is accepted, and the next attempt finds it cleared', async () => {
+  const { lane, part } = await heldJob(0)
+  const { payloads } = lane.keysOf(part.job)
+  await lane.client.set(payloads, 'foreign')
+  await expect(lane.parts.submit(part, batchOf(part, 0, 1))).rejects.toThrow(/^WRONGTYPE/)
+  expect(await lane.record(part)).toMatchObject({ submitted: 0, waiting: 0 })
+  expect(await lane.parts.submit(part, batchOf(part, 0, 1))).toMatchObject({ word: 'submitted' })
+  await lane.take('w', 'a')
+  await lane.client.set(payloads, 'foreign')
+  const bytes = Buffer.alloc(200_000)
+  const commit = { chunks: [{ first: 0, ...whole }], runs: [{ ...runOf(0), bytes }], retries: [], paceNs: 0 }
+  await expect(lane.claims.settle(part, 'a', commit)).rejects.toThrow(/^WRONGTYPE/)
+  expect(await lane.record(part)).toMatchObject({ settled: 0 })
+  expect(await lane.claims.settle(part, 'a', commit)).toMatchObject({ word: 'committed' })
+  expect((await lane.parts.scanResults(part.job, '0')).runs).toHaveLength(1)
+})
+
 test('a submit that is sent again leaves the payloads of what is settled alone, and of what waits in place', async () => {
   const { lane, part } = await heldJob(2)
   await lane.take('w', 'a')

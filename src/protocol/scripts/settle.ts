@@ -44,12 +44,14 @@ export const settle = defineScript({
   },
   uses: [time, chunk, taking, offering, expiring, together],
   lua: `
+local held, firstRun = {}, moreArgsFrom + 3 * tonumber(chunkCount)
+for i = firstRun, firstRun + 4 * (tonumber(runCount) - 1), 4 do
+  if ARGV[i + 2] == 'held' then held[#held + 1] = string.match(ARGV[i + 3], '\\n(%S+)') end
+end
+-- Where something else stands under the key they were not stored: then this is an error, before anything is done.
+for _, field in ipairs(held) do redis.call('HEXISTS', payloadsKey, field) end
 local function refuse(word)
-  local run = moreArgsFrom + 3 * tonumber(chunkCount)
-  for i = run, run + 4 * (tonumber(runCount) - 1), 4 do
-    local field = ARGV[i + 2] == 'held' and string.match(ARGV[i + 3], '\\n(%S+)')
-    if field then redis.call('HDEL', payloadsKey, field) end
-  end
+  for _, field in ipairs(held) do redis.call('HDEL', payloadsKey, field) end
   return { word, 0, 0 }
 end
 local at = moreArgsFrom

@@ -60,6 +60,8 @@ local cursor = record[3] or '0'
 local created = false
 local firstHeld = fieldsTo + tonumber(sharedCount) + 1
 local firstChunk = firstHeld + tonumber(heldCount)
+-- Where something else stands under the key they were not stored: then this is an error, before anything is done.
+for i = firstHeld, firstChunk - 1 do redis.call('HEXISTS', payloadsKey, ARGV[i]) end
 local function refuse(word, known)
   for i = firstHeld, firstChunk - 1 do
     local first = tonumber(string.match(ARGV[i], ':(%d+)$'))
