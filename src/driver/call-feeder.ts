@@ -72,7 +72,7 @@ export class CallFeeder implements Feeder {
   nudge(): void {
     const host = this.#host
     if (host === undefined || this.#calls.size === 0 || this.#stopped) return
-    for (let packs = 0; this.#mayPack(host); packs++) this.#pack(host, packTasks(packs, host.paceNs()))
+    for (let packs = 0; this.#mayPack(host); packs++) this.#pack(host, packTasks(packs, host.pace))
     host.send()
   }
 

@@ -11,6 +11,7 @@ import { nothingToFeed } from './feeder.ts'
 import type { Feeder } from './feeder.ts'
 import { cancelledElsewhere, collectorReplaced, jobCancelled } from './job-errors.ts'
 import { Outbox } from './outbox.ts'
+import type { PaceOfJob } from './packing.ts'
 import type { Paces } from './paces.ts'
 import type { Part } from './part.ts'
 import { Reconciler } from './reconciler.ts'
@@ -79,7 +80,6 @@ export class DrivenJob {
     this.outbox = record === undefined ? new Outbox() : outboxOf(record)
     this.assembler = new Assembler(cursor)
     this.collector = new Collector(this, releasedBefore)
-    this.collector.paceNs = host.paces.of(part.fields)
     this.submitter = new Submitter(this, record)
     this.releaser = new Releaser(this)
     this.reconciler = new Reconciler(this)
@@ -264,8 +264,8 @@ export class DrivenJob {
     })
   }
 
-  paceNs(): number {
-    return this.collector.paceNs
+  get pace(): PaceOfJob {
+    return { measured: this.collector.paceNs, expected: this.#host.paces.of(this.part.fields) }
   }
 
   send(): void {

@@ -4,6 +4,7 @@ import { encodeBatchSettled, maxValueBytes } from '../protocol/values.ts'
 import type { InputSource } from './input-source.ts'
 import type { Outbox } from './outbox.ts'
 import { Pack, packTasks } from './packing.ts'
+import type { PaceOfJob } from './packing.ts'
 import type { Range } from './range.ts'
 import { Signal } from './signal.ts'
 
@@ -23,8 +24,7 @@ export interface FeederHost {
   readonly outbox: Outbox
   /** How many more tasks may be outstanding. */
   room(): number
-  /** Measured nanoseconds a task; 0 while unknown. */
-  paceNs(): number
+  readonly pace: PaceOfJob
   /** There is something to send. */
   send(): void
 }
@@ -66,7 +66,7 @@ export class ListFeeder implements Feeder {
       while (this.#mayPack()) {
         const pack = new Pack(
           this.#host.outbox.end,
-          Math.min(packTasks(this.#packs++, this.#host.paceNs()), this.#host.room()),
+          Math.min(packTasks(this.#packs++, this.#host.pace), this.#host.room()),
         )
         const filling = this.#source.fill(pack)
         if (filling !== undefined) await filling

@@ -8,13 +8,26 @@ const packBytes = 64 * 1024
 /** While nothing is measured yet, packs double up to here. */
 const mostUnmeasured = 1024
 
+/** Nanoseconds a task; 0 while unknown. */
+export interface PaceOfJob {
+  readonly measured: number
+  /** Of an earlier job with the same task. */
+  readonly expected: number
+}
+
 /**
  * How many tasks the next pack is to hold. Before the pace is known they start with one task each, so that the first
- * tasks spread over all threads, and double: 1, 1, 2, 4, …
+ * tasks spread over all threads, and double: 1, 1, 2, 4, … What is expected may make them larger, and not smaller: a claim
+ * cuts what is too large, and nothing joins what is too small.
  */
-export function packTasks(packsBefore: number, paceNs: number): number {
-  if (paceNs > 0) return Math.min(maxChunkTasks, Math.max(1, Math.round(packNs / paceNs)))
-  return Math.min(mostUnmeasured, packsBefore < 2 ? 1 : 2 ** Math.min(30, packsBefore - 1))
+export function packTasks(packsBefore: number, { measured, expected }: PaceOfJob): number {
+  if (measured > 0) return tasksIn(measured)
+  const doubled = Math.min(mostUnmeasured, packsBefore < 2 ? 1 : 2 ** Math.min(30, packsBefore - 1))
+  return expected > 0 ? Math.max(doubled, tasksIn(expected)) : doubled
+}
+
+function tasksIn(paceNs: number): number {
+  return Math.min(maxChunkTasks, Math.max(1, Math.round(packNs / paceNs)))
 }
 
 /** Inputs being gathered into one pack. */

@@ -7,6 +7,7 @@ import { redisRefused } from './job-errors.ts'
 import type { Batch, Outbox } from './outbox.ts'
 import type { Coverage } from './coverage.ts'
 import { driverLeaseMs } from './part.ts'
+import type { PaceOfJob } from './packing.ts'
 import type { Part } from './part.ts'
 
 /** What a submitter asks and tells the job. */
@@ -17,8 +18,7 @@ export interface SubmitterHost {
   readonly coverage: Pick<Coverage, 'gaps'>
   /** Whether all inputs that the job is to have are in the outbox. */
   inputsComplete(): boolean
-  /** Nanoseconds a task, measured or expected; 0 while unknown. */
-  paceNs(): number
+  readonly pace: PaceOfJob
   /** Something was accepted: there may be room for more. */
   progressed(): void
   /** Redis refused or lost something: find out how the part stands, then call `resume`. */
@@ -139,7 +139,8 @@ export class Submitter {
         payload,
       ),
     )
-    const create = this.#created ? undefined : { ...part.fields, attaches: part.attaches, pace: this.#host.paceNs() }
+    const { measured, expected } = this.#host.pace
+    const create = this.#created ? undefined : { ...part.fields, attaches: part.attaches, pace: measured || expected }
     try {
       const reply = await store.parts.submit(part, {
         ...batch,

@@ -4,9 +4,11 @@ import { windowRoom } from '../../src/driver/window.ts'
 import { inputSource } from '../../src/driver/input-source.ts'
 
 describe('packTasks', () => {
+  const pace = (measured = 0, expected = 0) => ({ measured, expected })
+
   test('starts small and doubles while the pace is unknown', () => {
-    expect([0, 1, 2, 3, 4, 5].map(packs => packTasks(packs, 0))).toEqual([1, 1, 2, 4, 8, 16])
-    expect(packTasks(1000, 0)).toBe(1024)
+    expect([0, 1, 2, 3, 4, 5].map(packs => packTasks(packs, pace()))).toEqual([1, 1, 2, 4, 8, 16])
+    expect(packTasks(1000, pace())).toBe(1024)
   })
 
   test.each([
@@ -16,7 +18,13 @@ describe('packTasks', () => {
     [10_000_000_000, 1],
     [1, 65_535],
   ])('holds about four milliseconds of work: at %i ns a task %i', (paceNs, expected) => {
-    expect(packTasks(7, paceNs)).toBe(expected)
+    expect(packTasks(7, pace(paceNs))).toBe(expected)
+  })
+
+  test('starts large where the tasks of an earlier job were short, and no smaller where they were long', () => {
+    expect(packTasks(0, pace(0, 2_000))).toBe(2000)
+    expect([0, 1, 2, 3].map(packs => packTasks(packs, pace(0, 1e9)))).toEqual([1, 1, 2, 4])
+    expect(packTasks(9, pace(1e9, 2_000))).toBe(1)
   })
 })
 
