@@ -33,12 +33,13 @@ export function refusesUser(error: unknown): boolean {
   return code === 'WRONGPASS' || code === 'NOAUTH' || code === 'NOPERM'
 }
 
-/** Redis can't answer now but will: loading, busy with a script, electing a master, moving the slot, changing its role. */
+/** Redis can't answer now but will: loading, busy with a script, electing a master, moving the slot, changing its role; or a command of a transaction was refused for such a reason. */
 export function isTransient(error: unknown): boolean {
   const code = replyCode(error)
   return (
     code === 'LOADING' ||
     code === 'BUSY' ||
+    code === 'EXECABORT' ||
     code === 'CLUSTERDOWN' ||
     code === 'TRYAGAIN' ||
     code === 'MOVED' ||

@@ -37,15 +37,12 @@ async function transact<R>(
 ): Promise<unknown> {
   const key = Buffer.from(prepared.keys['payloads'] ?? '')
   const values = payloads.flatMap(({ field, payload }) => [field, payload])
-  const replies = await Promise.all([
-    send(client, 'multi'),
-    send(client, 'hset', key, ...values),
-    client.sendCommand(prepared.command(rest)),
-    send(client, 'exec'),
-  ])
+  // All are made before the first is sent: a transaction that is not ended would hold whatever comes after it.
+  const commands = [commandOf('multi'), commandOf('hset', key, ...values), prepared.command(rest), commandOf('exec')]
+  const replies = await Promise.all(commands.map(command => client.sendCommand(command)))
   return (replies[3] as readonly unknown[])[1]
 }
 
-function send(client: Client, name: string, ...words: readonly Argument[]): Promise<unknown> {
-  return client.sendCommand(new EncodedCommand(name, CommandBytes.of(name, ...words))) as Promise<unknown>
+function commandOf(name: string, ...words: readonly Argument[]): EncodedCommand {
+  return new EncodedCommand(name, CommandBytes.of(name, ...words))
 }

@@ -27,6 +27,14 @@ describe('replyCode', () => {
       expect([outcomeUnknown(error), refusesWrites(error), isTransient(error)]).toEqual([false, false, false])
   })
 
+  test('of a transaction that was not run says to try again', async () => {
+    const client = redis.open()
+    const replies = ['multi', 'nosuchcommand', 'exec'].map(name => client.call(name).catch((error: unknown) => error))
+    const [, , aborted] = await Promise.all(replies)
+    expect(replyCode(aborted)).toBe('EXECABORT')
+    expect(isTransient(aborted)).toBe(true)
+  })
+
   test('is none for a broken connection, of which nobody knows what ran', async () => {
     const client = redis.open()
     const blocked = client.blpop('nothing', 5).catch((error: unknown) => error)
