@@ -23,6 +23,8 @@ export class Membership implements Service {
   readonly #options: MembershipOptions
   readonly #loop: Loop
   #id: string
+  /** The threads may not know that the worker is registered. */
+  #doubted = false
 
   constructor(options: MembershipOptions) {
     this.#options = options
@@ -56,8 +58,6 @@ export class Membership implements Service {
     this.#loop.nudge()
   }
 
-  #doubted = false
-
   /** False when some claim still holds something. */
   async leave(claims: readonly string[]): Promise<boolean> {
     return (await this.#options.store.members.leave(this.#id, claims)) === 'left'
@@ -68,6 +68,8 @@ export class Membership implements Service {
     if ((await store.members.heartbeat(this.#id, { leaseMs, threads, stats: stats() })) === 'unknown') {
       // Its claims are the reapers' now, or gone. Under its old name it would be taken for the one that died.
       this.#id = newWorkerId()
+      // If the registration fails half-way, the next heartbeat may find it done: the threads are still to be told.
+      this.#doubted = true
       log.warn(
         `Redis does not know this worker any more (its lease lapsed, or Redis lost data): it goes on as ${this.#id}`,
       )

@@ -144,7 +144,7 @@ export class Vandal {
   }
 
   #victim(): string {
-    return `victim-${this.#next() % 3}`
+    return `victim-${this.#next() % 4}`
   }
 
   #isSpared(bytes: string | Buffer): boolean {

@@ -15,13 +15,15 @@ let redis: RedisProcess
 let lab: Lab
 let mill: Mill
 let square: Task<number, number, unknown>
+/** Gives back its input. */
+let whole: Task<Buffer, Buffer, unknown>
 
 beforeAll(async () => {
   redis = await startLabRedis()
   lab = new Lab(redis)
   await lab.startWorker({ threads: 2, heapMb: 512, leaseMs: 2000 })
   mill = await connect({ redis: redis.url, namespace: lab.namespace, tasks: tasksFile })
-  square = ((await import(tasksFile)) as { square: Task<number, number, unknown> }).square
+  ;({ square, whole } = (await import(tasksFile)) as { square: typeof square; whole: typeof whole })
 })
 
 afterAll(async () => {
@@ -49,12 +51,19 @@ test(`${acts} writes of garbage into every key and channel end no process, and w
       outcomes.right++
     }
   }
+  const large = Array.from({ length: 6 }, (_, i) => Buffer.alloc(150_000, i + 1))
+  const victims = [
+    (id: string) => mill.map(square, squares(200), { id }).results(),
+    (id: string) => mill.map(square, range(2000), { id }).results(),
+    (id: string) => mill.map(square, squares(200), { id }).results(),
+    // Too large for the List and the results.
+    (id: string) => mill.map(whole, large, { id }).results(),
+  ]
   const startVictims = async (n: number) => {
     while (vandalizing) {
       outcomes.victims++
       try {
-        const results = await mill.map(square, n % 2 ? range(2000) : squares(200), { id: `victim-${n}` }).results()
-        expect(results).toHaveLength(n % 2 ? 2000 : 200)
+        expect(await victims[n]!(`victim-${n}`)).toHaveLength([200, 2000, 200, 6][n]!)
         outcomes.rightVictims++
       } catch (error) {
         if (!(error instanceof MillraceError) || error instanceof ConnectionClosedError) throw error
@@ -62,7 +71,7 @@ test(`${acts} writes of garbage into every key and channel end no process, and w
       }
     }
   }
-  const jobs = Promise.all([startSpared(), startVictims(0), startVictims(1), startVictims(2)])
+  const jobs = Promise.all([startSpared(), ...victims.map((_, n) => startVictims(n))])
   jobs.catch(() => undefined)
   try {
     for (let done = 0; done < acts; done += actsAtOnce) {
