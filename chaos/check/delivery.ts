@@ -158,12 +158,15 @@ function seenOf({ lives }: Pick<JobStory, 'lives'>): Set<number> {
   return new Set(lives.flatMap(({ outcomes }) => outcomes.map(({ index }) => index)))
 }
 
+/** So long after it the answer to a call may reach its caller, who writes it down only then: whoever is replaced may hear of it before. */
+const answerMs = 10_000
+
 /** Another driver's `attach` came through after this one's: it may have begun earlier, and asked again after a freeze. */
 function wasTakenOver({ job, lives, begun }: JobStory, life: Life, { submits }: Story): boolean {
   const { attached, ended } = life
   const from = attached?.at ?? begun.at
   const isMeanwhile = (event: Event | undefined) =>
-    event !== undefined && ended !== undefined && event.at > from && event.at <= ended.at
+    event !== undefined && ended !== undefined && event.at > from && event.at <= ended.at + answerMs
   return lives.some(other => {
     if (other === life) return false
     if (isMeanwhile(other.attached)) return true

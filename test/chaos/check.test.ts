@@ -303,6 +303,10 @@ describe('a job ends with an error only where something explains it', () => {
     expect(rulesBroken(finish(later, 'd3'))).toEqual([])
     const earlier = attach(taken(), 'd3').fail('j', 'COLLECTOR_REPLACED', undefined, 'd3')
     expect(rulesBroken(finish(earlier, 'd2'))).toEqual(['unexplained error'])
+    // The one that is replaced may hear of it before the other has its answer.
+    const heardFirst = (ms: number) => attach(taken().fail('j', 'COLLECTOR_REPLACED', undefined, 'd2').wait(ms), 'd3')
+    expect(rulesBroken(finish(heardFirst(30), 'd3'))).toEqual([])
+    expect(rulesBroken(finish(heardFirst(20_000), 'd3'))).toEqual(['unexplained error'])
     // One that asked for the same id again before, and was frozen until after.
     const sameId = (state: 'submitted' | 'unknown') => {
       const asked = new Tale().begin('j', { count: 3 }).run('w1/1', 'j', 0, 1, 2).kill('d1', 'driver')
