@@ -61,6 +61,7 @@ export class DrivenJob {
   readonly reconciler: Reconciler
   readonly delivery: Delivery
   readonly #host: JobHost
+  readonly #expectedNs: number
   #feeder: Feeder | undefined
   #over = false
   #error: Error | undefined
@@ -72,6 +73,7 @@ export class DrivenJob {
     this.#host = host
     this.id = part.job
     this.part = part
+    this.#expectedNs = host.paces.of(part.fields)
     this.named = plan.named
     this.record = record
     this.store = plan.store
@@ -265,7 +267,7 @@ export class DrivenJob {
   }
 
   get pace(): PaceOfJob {
-    return { measured: this.collector.paceNs, expected: this.#host.paces.of(this.part.fields) }
+    return { measured: this.collector.paceNs, expected: this.#expectedNs }
   }
 
   send(): void {
