@@ -58,6 +58,8 @@ export async function findLeftovers(world: Inspected, excuses: Excuses): Promise
 
 async function isExcused(world: Inspected, key: string, { mayExpire }: Excuses): Promise<boolean> {
   const { server } = world
+  // Threads that were killed while they waited.
+  if (/}:waiting:\w+$/.test(key)) return Number(await server.ask(key, 'PTTL', key)) > 0
   if (key.endsWith('}:jobs')) return lines(await server.ask(key, 'ZRANGE', key, '0', '-1')).every(mayExpire)
   const job = /:part:([^:]+)(:\w+)?$/.exec(key)?.[1]
   if (job === undefined) return false

@@ -59,6 +59,16 @@ describe('claim', () => {
     expect(await lane.client.zcard(waiting)).toBe(0)
   })
 
+  test('what threads that were killed while they waited have left goes by itself, after the longest wait', async () => {
+    const lane = await laneWithWorker()
+    const { waiting } = lane.codeKeys()
+    await lane.take('w', 'a', { waitMs: 25_000 })
+    await lane.take('w', 'b', { waitMs: 10 })
+    expect(await lane.client.pttl(waiting)).toBeGreaterThan(50_000)
+    expect(await lane.client.pttl(waiting)).toBeLessThanOrEqual(60_000)
+    expect(await lane.client.zrange(waiting, 0, '-1')).toEqual(['b', 'a'])
+  })
+
   test('takes what stands on the stage first', async () => {
     const lane = await laneWithWorker()
     await lane.take('w', 'a', { waitMs: 3000 })

@@ -96,6 +96,8 @@ if tonumber(waitMs) > 0 then
   local now = clock()
   redis.call('ZREMRANGEBYSCORE', waitingKey, '-inf', int(now))
   redis.call('ZADD', waitingKey, int(now + tonumber(waitMs)), claim)
+  -- Threads that were killed while they waited leave entries that only another thread's wait would clear away.
+  redis.call('PEXPIRE', waitingKey, 60000)
 end
 return { 'empty', jobs }
 `,
