@@ -123,6 +123,9 @@ export const poisons = ['exit', 'kill', 'loop', 'throw', 'unencodable', 'heap'] 
  */
 export type Poison = (typeof poisons)[number]
 
+/** The time limit of poisonous tasks. */
+export const poisonLimitMs = 10_000
+
 /** The code that a poisonous task's outcome must have. */
 export const codeOfPoison: Readonly<Record<Poison, string>> = {
   exit: 'TASK_QUARANTINED',

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, threadId } from 'node:worker_threads'
 import { reducer, task } from 'millrace'
 import type { TaskContext } from 'millrace'
-import { valueOf } from '../events.ts'
+import { poisonLimitMs, valueOf } from '../events.ts'
 import type { Poison } from '../events.ts'
 import { History } from '../history.ts'
 import { recordCommits } from './record-commits.ts'
@@ -103,7 +103,7 @@ export const poisoned = task(
     return does === undefined ? effect(ctx, value) : does(index)
   },
   // A busy machine takes seconds to fill a heap.
-  { timeoutMs: 10_000 },
+  { timeoutMs: poisonLimitMs },
 )
 
 const harms: Readonly<Record<Poison | 'none', ((index: number) => unknown) | undefined>> = {

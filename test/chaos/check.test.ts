@@ -350,6 +350,17 @@ describe('a task is charged for what it did itself', () => {
       ),
     ).toEqual(['wrong value'])
   })
+  test('one that fills its heap may run out of time first, if it had all of it', () => {
+    const timedOut = (afterMs: number) =>
+      new Tale()
+        .begin('j', { workload: 'poison', poison: { 1: 'heap' } })
+        .run('w1/1', 'j', 0, 1)
+        .wait(afterMs)
+        .add('d1', { type: 'failed', job: 'j', index: 1, code: 'TASK_TIMEOUT' })
+        .see('j', 0)
+    expect(rulesBroken(timedOut(10_000).end('j'))).not.toContain('unexplained error')
+    expect(rulesBroken(timedOut(5000).end('j'))).toContain('unexplained error')
+  })
   test('a neighbour that is set aside, or tried again, is charged wrongly', () => {
     expect(rulesBroken(poisoned(0, 'TASK_QUARANTINED').end('j'))).toContain('charged wrongly')
     const again = goodTale().add('w2/1', { type: 'started', job: 'j', index: 0, attempt: 2 })
