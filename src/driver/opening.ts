@@ -8,6 +8,7 @@ import { ListFeeder, nothingToFeed, RangeFeeder } from './feeder.ts'
 import { jobCancelled } from './job-errors.ts'
 import type { InputSource } from './input-source.ts'
 import type { Link } from './link.ts'
+import { makeRecord } from './make-record.ts'
 import { matchCode } from './code-match.ts'
 import { driverLeaseMs, Part } from './part.ts'
 import { Range } from './range.ts'
@@ -115,7 +116,7 @@ export function openJob(context: OpeningContext, request: JobRequest): Opening {
       request.named && !opening.ended
         ? await link.ask(() => lanes.find(request.id, { reachable: true }))
         : lanes.forNewJob(request.id)
-    const record = request.named && !opening.ended ? await findExisting(context, store, request, fields) : undefined
+    const record = request.named ? await findOrMake(context, store, request, fields, opening) : undefined
     return drive(context, store, request, fields, record)
   })
 }
@@ -175,6 +176,26 @@ function fieldsOf(request: JobRequest, hash: string): PartFields {
     shared: request.shared !== undefined,
     keepMs,
   }
+}
+
+/** The job that has the id, attached to; made first if need be. Undefined when the opening was ended meanwhile. */
+async function findOrMake(
+  context: OpeningContext,
+  store: LaneStore,
+  request: JobRequest,
+  fields: PartFields,
+  opening: Opening,
+): Promise<PartRecord | undefined> {
+  const { token, paces } = context.link
+  // One that was made is attached to even so: what ended the opening then ends the job.
+  for (let made = false; made || !opening.ended; made = true) {
+    const record = await findExisting(context, store, request, fields)
+    if (record !== undefined) return record
+    if (opening.ended) break
+    const part = new Part(request.id, token, fields, { shared: request.shared })
+    await makeRecord(store, part, paces.of(fields), opening)
+  }
+  return undefined
 }
 
 async function findExisting(

@@ -314,6 +314,33 @@ describe('attach', () => {
     expect(values).toEqual(numbers(400).slice(first))
   })
 
+  test('of several drivers that ask for one id in the same moment, the last has it, and no other fails but by that', async () => {
+    for (let round = 0; round < 10; round++) {
+      const id = newId()
+      const mills = await Promise.all(Array.from({ length: 4 }, () => bench.connect()))
+      const ends = await Promise.allSettled(mills.map(mill => mill.map(wait, waits(40, 1), { id }).results()))
+      await Promise.all(mills.map(mill => mill.close()))
+      const refused = ends.filter(end => end.status === 'rejected').map(({ reason }) => reason as Error)
+      for (const error of refused) expect(error).toBeInstanceOf(CollectorReplacedError)
+      expect(refused.length).toBeLessThan(4)
+      for (const end of ends) if (end.status === 'fulfilled') expect(end.value).toEqual(numbers(40))
+    }
+  })
+
+  test('a job that is cancelled while it begins leaves nothing behind', async () => {
+    const id = newId()
+    for (let round = 0; round < 20; round++) {
+      const job = bench.mill.map(wait, waits(40, 1), { id })
+      const results = caught(job.results())
+      await new Promise(resolve => setTimeout(resolve, round / 4))
+      await job.cancel()
+      expect(await results).toBeInstanceOf(JobCancelledError)
+    }
+    await until(async () => (await bench.redis.cli('ZSCORE', '{millrace:default:0}:jobs', id)) === '', {
+      what: 'the job is gone',
+    })
+  })
+
   test('an id is free again once its results are there', async () => {
     const id = newId()
     expect(await bench.mill.map(square, [1, 2], { id }).results()).toEqual([1, 4])

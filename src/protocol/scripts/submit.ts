@@ -57,7 +57,6 @@ local fieldsTo = moreArgsFrom + tonumber(fieldCount) - 1
 local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'submitted', 'state', 'waiting')
 -- What is left of a cancelled job has no cursor.
 local cursor = record[3] or '0'
-local created = false
 local firstHeld = fieldsTo + tonumber(sharedCount) + 1
 local firstChunk = firstHeld + tonumber(heldCount)
 -- Where something else stands under the key they were not stored: then this is an error, before anything is done.
@@ -81,7 +80,6 @@ if not record[1] then
   redis.call('ZADD', jobsKey, int(clock()), job)
   redis.call('ZADD', drivenKey, int(clock() + tonumber(driverLeaseMs)), job)
   if sharedCount == '1' then redis.call('SET', sharedKey, ARGV[fieldsTo + 1]) end
-  created = true
 else
   if record[1] ~= incarnation then return refuse('conflict', cursor) end
   if record[2] ~= collector then return refuse('replaced', cursor) end
@@ -111,7 +109,8 @@ if complete == '1' then
 else
   redis.call('HSET', partKey, 'submitted', to)
 end
-if tasks > 0 and not atOnce then offer(job, created) end
+-- The record of a job may have been made before it had any task.
+if tasks > 0 and not atOnce then offer(job, from == '0') end
 return { 'submitted', to }
 `,
 })
