@@ -104,6 +104,8 @@ export class DrivenJob {
     if (this.record !== undefined) {
       this.collector.expect(this.record.settled)
       this.collector.scan()
+      // Whoever has attached since the record was read has told a job that was not there yet.
+      this.reconciler.reconcile()
       if (this.submitter.completed) this.progressed()
     }
   }

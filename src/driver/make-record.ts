@@ -3,7 +3,7 @@ import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { LaneStore } from '../store/lane-store.ts'
 import { isDamage } from '../store/mend.ts'
 import { isTransient, outcomeUnknown, refusalInWords, refusesWrites } from '../store/reply-error.ts'
-import { redisRefused } from './job-errors.ts'
+import { collectorReplaced, redisRefused } from './job-errors.ts'
 import { driverLeaseMs } from './part.ts'
 import type { Part } from './part.ts'
 
@@ -17,16 +17,19 @@ export interface RecordWaiter {
 const mostDamages = 20
 
 /**
- * Makes the record of a job whose id the user chose, before any of its inputs is pulled. When several drivers ask for one
- * id at the same time, the first one makes it; to the others this is no error, since it is there: all of them then attach.
+ * Makes the record of a job whose id the user chose, before any of its inputs is pulled: when several drivers ask for one id
+ * at the same time, the first one makes it, and the others find it there. Whether this one did.
+ * @throws {CollectorReplacedError} when another driver has attached since: this one was frozen, or its reply lost.
  */
-export async function makeRecord(store: LaneStore, part: Part, paceNs: number, waiter: RecordWaiter): Promise<void> {
+export async function makeRecord(store: LaneStore, part: Part, paceNs: number, waiter: RecordWaiter): Promise<boolean> {
   const create = { ...part.fields, pace: paceNs }
   const nothing = { from: 0, to: 0, skipped: 0, elements: [], complete: false }
   for (let attempt = 1; !waiter.ended; attempt++) {
     try {
-      await store.parts.submit(part, { ...nothing, create, shared: part.shared, driverLeaseMs })
-      break
+      const { word } = await store.parts.submit(part, { ...nothing, create, shared: part.shared, driverLeaseMs })
+      waiter.waitingFor = undefined
+      if (word === 'replaced') throw collectorReplaced(part.job)
+      return word === 'submitted'
     } catch (error) {
       if (refusesWrites(error)) waiter.waitingFor = refusalInWords(error)
       else if (!isTransient(error) && !outcomeUnknown(error) && !(isDamage(error) && attempt < mostDamages))
@@ -34,5 +37,5 @@ export async function makeRecord(store: LaneStore, part: Part, paceNs: number, w
     }
     await sleep(jitteredBackoffMs(attempt, { firstMs: 50, mostMs: 2000 }))
   }
-  waiter.waitingFor = undefined
+  return false
 }

@@ -5,7 +5,7 @@ import type { LaneStore } from '../store/lane-store.ts'
 import { CallFeeder } from './call-feeder.ts'
 import { DrivenJob } from './driven-job.ts'
 import { ListFeeder, nothingToFeed, RangeFeeder } from './feeder.ts'
-import { jobCancelled } from './job-errors.ts'
+import { collectorReplaced, jobCancelled } from './job-errors.ts'
 import type { InputSource } from './input-source.ts'
 import type { Link } from './link.ts'
 import { makeRecord } from './make-record.ts'
@@ -178,7 +178,7 @@ function fieldsOf(request: JobRequest, hash: string): PartFields {
   }
 }
 
-/** The job that has the id, attached to; made first if need be. Undefined when the opening was ended meanwhile. */
+/** The job that has the id: made now, or attached to. Undefined when the opening was ended meanwhile. */
 async function findOrMake(
   context: OpeningContext,
   store: LaneStore,
@@ -186,14 +186,17 @@ async function findOrMake(
   fields: PartFields,
   opening: Opening,
 ): Promise<PartRecord | undefined> {
-  const { token, paces } = context.link
-  // One that was made is attached to even so: what ended the opening then ends the job.
-  for (let made = false; made || !opening.ended; made = true) {
+  const { link } = context
+  while (!opening.ended) {
     const record = await findExisting(context, store, request, fields)
     if (record !== undefined) return record
-    if (opening.ended) break
-    const part = new Part(request.id, token, fields, { shared: request.shared })
-    await makeRecord(store, part, paces.of(fields), opening)
+    const part = new Part(request.id, link.token, fields, { shared: request.shared })
+    if (!(await makeRecord(store, part, link.paces.of(fields), opening))) continue
+    // Not attached to: whoever has done that since has replaced this driver.
+    const made = await link.ask(() => store.parts.readPart(request.id))
+    if (made?.incarnation !== part.incarnation) continue
+    if (made.collector !== link.token) throw collectorReplaced(request.id)
+    return made
   }
   return undefined
 }
