@@ -28,21 +28,33 @@ export interface Piece {
  * index exactly once. Knows nothing of Redis.
  */
 export class Assembler {
-  readonly #coverage = new Coverage()
+  #coverage = new Coverage()
   /** What has arrived with its bytes, so that Redis is not needed for it any more. */
-  readonly #secured = new Coverage()
+  #secured = new Coverage()
   #ordered = true
   /** Ordered: pieces by their first index. */
   readonly #waiting = new Map<number, Piece>()
   /** Unordered: pieces as they came. */
   #queue: Piece[] = []
   #queueHead = 0
-  #cursor: number
+  #cursor = 0
   #heldBytes = 0
   #heldTasks = 0
 
   /** Everything before `cursor` was used and released earlier. */
   constructor(cursor = 0) {
+    this.restart(cursor)
+  }
+
+  /** Forgets all that has come: everything before `cursor` was used and released, and the rest comes again. */
+  restart(cursor: number): void {
+    this.#coverage = new Coverage()
+    this.#secured = new Coverage()
+    this.#waiting.clear()
+    this.#queue = []
+    this.#queueHead = 0
+    this.#heldBytes = 0
+    this.#heldTasks = 0
     this.#cursor = cursor
     this.#coverage.add(0, cursor)
     this.#secured.add(0, cursor)

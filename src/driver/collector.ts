@@ -18,6 +18,8 @@ export interface CollectorHost {
   arrived(run: Arrival): void
   /** Redis does not have what it said it had. */
   lost(): void
+  /** A reduced run arrived that goes beyond what is here of its tasks, and can't be divided. */
+  clashed(run: Arrival): void
 }
 
 /** How long a message may be overtaken by another's news before the Hash is read. */
@@ -93,10 +95,10 @@ export class Collector {
     this.#scan().then(done, done)
   }
 
-  /** A new incarnation: counts begin anew. */
-  reset(): void {
+  /** Counts begin anew: with a new incarnation, or from what Redis says. */
+  reset(released = 0): void {
     this.#settled = 0
-    this.#released = 0
+    this.#released = released
     this.#read.clear()
   }
 
@@ -187,7 +189,7 @@ export class Collector {
     const keep = run.bytes !== undefined && this.#host.keepsResults() && assembler.heldBytes < mostHeldBytes
     const arrival = keep ? run : { ...run, bytes: undefined, valueBytes: run.valueBytes }
     const outcome = assembler.add(arrival)
-    if (outcome === 'clash') this.#host.lost()
+    if (outcome === 'clash') this.#host.clashed(run)
     if (outcome !== 'new') return
     this.#valueBytes += run.valueBytes
     this.#valueTasks += run.count

@@ -71,6 +71,12 @@ export async function reduceAll(
   job.delivery.begin({ stream: true, ordered: true })
   let checked = false
   return ending(job, async () => {
+    // The function may change what it is given.
+    const initial = job.part.fields.reducer === '' ? undefined : encodeValue(fold.initial)
+    job.delivery.onRewind = checkpoint => {
+      const bytes = checkpoint?.accumulator ?? initial
+      accumulator = bytes === undefined ? fold.initial : decodeValue(bytes)
+    }
     for (let piece = await job.delivery.next(); piece !== undefined; piece = await job.delivery.next()) {
       if (piece.run.kind === 'failure') throw errorOf(job, piece, submittedAt)
       if (piece.run.kind === 'partial') accumulator = fold.fn(accumulator, decodeValue(piece.bytes))

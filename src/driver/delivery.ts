@@ -4,6 +4,7 @@ import type { Collector } from './collector.ts'
 import { inputsIncomplete } from './job-errors.ts'
 import type { Outbox } from './outbox.ts'
 import type { Part } from './part.ts'
+import type { PartRecord } from '../protocol/records.ts'
 import type { Releaser } from './releaser.ts'
 import { Signal } from './signal.ts'
 
@@ -36,6 +37,7 @@ export interface DeliveredJob {
 export class Delivery {
   readonly #job: DeliveredJob
   readonly #news = new Signal()
+  #record: PartRecord | undefined
   #streams = false
   #begun = false
   #handed: number
@@ -55,6 +57,15 @@ export class Delivery {
 
   get begun(): boolean {
     return this.#begun
+  }
+
+  /** The consumer starts over, where Redis says that it is: called with what it had reduced by then. */
+  onRewind: ((checkpoint: PartRecord['checkpoint']) => void) | undefined
+
+  /** What has come, and been used since, is not so in Redis any more: all is given again from where the record says. */
+  rewind(record: PartRecord): void {
+    this.#record = record
+    this.wake()
   }
 
   /** How many tasks' results the consumers have had. */
@@ -78,10 +89,11 @@ export class Delivery {
         if (job.error !== undefined) throw job.error
         return undefined
       }
+      this.#startOver()
       const piece = job.assembler.shift()
       if (piece !== undefined) {
         const bytes = piece.run.bytes ?? (await this.#read(piece))
-        if (bytes !== undefined) return { ...piece, bytes }
+        if (bytes !== undefined && this.#record === undefined) return { ...piece, bytes }
       } else if (this.#hasAll()) {
         return undefined
       } else {
@@ -96,6 +108,22 @@ export class Delivery {
     if (this.#streams)
       this.#job.releaser.add(piece.last ? piece.run : undefined, ordered ? piece.first + piece.count : undefined)
     this.#job.nudge()
+  }
+
+  /** Here, where the consumer holds nothing. */
+  #startOver(): void {
+    const record = this.#record
+    if (record === undefined) return
+    this.#record = undefined
+    const { assembler, collector, releaser } = this.#job
+    const released = Math.max(0, record.released - record.cursor)
+    assembler.restart(record.cursor)
+    this.#handed = record.cursor + released
+    this.onRewind?.(record.checkpoint)
+    releaser.resume()
+    collector.reset(released)
+    collector.expect(record.settled)
+    collector.scan()
   }
 
   async #read(piece: Piece): Promise<Buffer | undefined> {

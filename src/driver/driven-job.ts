@@ -284,6 +284,10 @@ export class DrivenJob {
     this.reconciler.lost()
   }
 
+  clashed(run: Arrival): void {
+    this.reconciler.clashed(run)
+  }
+
   recover(): void {
     this.reconciler.recover()
   }

@@ -4,6 +4,7 @@ import type { LaneStore } from '../store/lane-store.ts'
 import { refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import type { Assembler } from './assembler.ts'
 import type { Collector } from './collector.ts'
+import type { Delivery } from './delivery.ts'
 import { tasksLost } from './job-errors.ts'
 import { isSound, judge } from './judge.ts'
 import type { Belief, Verdict } from './judge.ts'
@@ -23,6 +24,7 @@ export interface ReconciledJob {
   readonly collector: Collector
   readonly submitter: Submitter
   readonly releaser: Releaser
+  readonly delivery: Delivery
   /** Whether it has ended for its consumer. */
   readonly over: boolean
   /** Whether the driver's lease keeps it running. */
@@ -45,6 +47,7 @@ export class Reconciler {
   readonly #search: LostTasks
   #recovering = false
   #mustRestart = false
+  #rewinding = false
   #lastNewsAt = performance.now()
   /** Why Redis takes no writes, workers' commits among them, as the last look found it. */
   refusal: string | undefined
@@ -92,6 +95,23 @@ export class Reconciler {
     this.#job.submitter.halt()
   }
 
+  /**
+   * Redis has gone back, and a thread has reduced other stretches than before. Without the inputs, what came before is
+   * given up, and the consumer starts over from its checkpoint as Redis has it.
+   */
+  clashed(run: { readonly first: number; readonly count: number }): void {
+    if (this.#hasInputs()) {
+      this.lost()
+      return
+    }
+    if (this.#rewinding) return
+    this.#rewinding = true
+    this.#job.releaser.suspend()
+    this.#rewind(run).catch((error: unknown) => {
+      this.#job.fail(error)
+    })
+  }
+
   /** Finds out how the part stands, once, and repairs it: nothing may be under way. The submitter goes on when that is done. */
   recover(): void {
     if (this.#recovering || this.#job.over) return
@@ -115,6 +135,26 @@ export class Reconciler {
     const { part, store } = this.#job
     const record: PartRecord | undefined = await store.parts.attach(part.job, part.collector, driverLeaseMs, part.hash)
     if (record !== undefined) part.attaches = record.attaches
+  }
+
+  async #rewind({ first, count }: { readonly first: number; readonly count: number }): Promise<void> {
+    const { part, store, delivery } = this.#job
+    for (let attempt = 1; !this.#job.over; attempt++) {
+      try {
+        const record = await store.parts.readPart(part.job)
+        this.#rewinding = false
+        if (record?.incarnation !== part.incarnation || record.collector !== part.collector) {
+          this.#job.releaser.resume()
+          this.#job.submitter.halt()
+        } else if (first < record.cursor && first + count > record.cursor)
+          // The checkpoint was stored before Redis said that it had gone back: what is behind it only exists together with what is before.
+          this.#job.fail(tasksLost(part.job, [[record.cursor, first + count]]))
+        else delivery.rewind(record)
+        return
+      } catch {
+        await new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(attempt, { firstMs: 20, mostMs: 1000 })))
+      }
+    }
   }
 
   async #compare(): Promise<void> {

@@ -37,6 +37,7 @@ export class Releaser {
   #timer: NodeJS.Timeout | undefined
   #flushing: Promise<void> | undefined
   #stopped = false
+  #suspended = false
   #notBefore = 0
   #damages = 0
   /** What a reduction has up to the cursor, encoded. May throw for what can't travel. */
@@ -48,6 +49,7 @@ export class Releaser {
 
   /** The consumer is done with everything up to `cursor` (when it goes in order), and with this run. */
   add(run: Arrival | undefined, cursor: number | undefined): void {
+    if (this.#suspended) return
     this.#cursor = cursor
     this.#dirty = true
     if (run !== undefined) {
@@ -67,6 +69,17 @@ export class Releaser {
     this.#tasks = 0
     this.#dirty = this.#cursor !== undefined
     if (this.#dirty) this.#flushIn(retryMs)
+  }
+
+  /** What was used is not so in Redis any more: nothing is released until `resume`, which begins with nothing. */
+  suspend(): void {
+    this.#suspended = true
+    this.#cursor = undefined
+    this.restate()
+  }
+
+  resume(): void {
+    this.#suspended = false
   }
 
   /** Resolves when what has been added is released, or has failed for now. */
@@ -124,6 +137,7 @@ export class Releaser {
   }
 
   #again(runs: readonly Arrival[], word?: 'replaced' | 'gone'): void {
+    if (this.#suspended) return
     this.#runs.unshift(...runs)
     this.#dirty = true
     this.#flushIn(retryMs)

@@ -1,0 +1,93 @@
+import { expect, test } from 'vitest'
+import { connect, TasksLostError } from '../../src/index.ts'
+import type { Job } from '../../src/index.ts'
+import { claimKey, partKeys } from '../../src/protocol/keys.ts'
+import { encodeValue } from '../../src/protocol/values.ts'
+import { useRedis } from '../store/support/lane.ts'
+import type { TestJob, TestLane } from '../store/support/lane.ts'
+import { until } from '../support/until.ts'
+import { add } from './support/tasks.ts'
+
+const redis = useRedis()
+const tasks = 12
+const sumOf = (from: number, to: number) => ((from + to - 1) * (to - from)) / 2
+
+/** A job whose driver is gone, all of whose tasks one thread holds. */
+async function heldJob(lane: TestLane): Promise<TestJob> {
+  const part = await lane.job(tasks, { reducer: 'add' })
+  await lane.join('w', ['a'])
+  for (let taken = 0; taken < tasks; taken++) await lane.take('w', 'a')
+  return part
+}
+
+/** Commits the sum of consecutive tasks, each its own index. */
+async function commit(lane: TestLane, part: TestJob, from: number, to: number): Promise<void> {
+  const firsts = Array.from({ length: to - from }, (_, i) => from + i)
+  const bytes = encodeValue(sumOf(from, to))
+  const reply = await lane.claims.settle(part, 'a', {
+    chunks: firsts.map(first => ({ first, attempt: 1, done: 1 })),
+    runs: [{ first: from, count: to - from, kind: 'partial', bytes }],
+    retries: [],
+    paceNs: 0,
+  })
+  expect(reply.word).toBe('committed')
+}
+
+/** What Redis has of the job now; the returned function has it go back to that. */
+async function remember(lane: TestLane, { job }: TestJob): Promise<() => Promise<void>> {
+  const { part, results } = partKeys(lane.lane, job)
+  const keys = [part, results, claimKey(lane.lane, 'a')]
+  const dumps = await Promise.all(keys.map(key => lane.client.dumpBuffer(key)))
+  return async () => {
+    for (const [i, key] of keys.entries()) {
+      const dump = dumps[i] ?? null
+      if (dump === null) await lane.client.del(key)
+      else await lane.client.restore(key, 0, dump, 'REPLACE')
+    }
+  }
+}
+
+const cursorOf = async (lane: TestLane, part: TestJob) => (await lane.record(part)).cursor
+
+/** Reduces as an attached driver, up to a moment when it has more than Redis, which has gone back to `committed` tasks. */
+async function reduceBeyondRedis(committed: number) {
+  const lane = redis.lane()
+  const part = await heldJob(lane)
+  const mill = await connect({ redis: redis.process.url, namespace: lane.lane.namespace })
+  const job = (await mill.attach(part.job)) as Job<number>
+  const sum = job.reduce(add, 0)
+  sum.catch(() => undefined)
+  if (committed > 0) {
+    await commit(lane, part, 0, committed)
+    await until(async () => (await cursorOf(lane, part)) === committed, { what: 'the first checkpoint' })
+  }
+  const goBack = await remember(lane, part)
+  await commit(lane, part, committed, 6)
+  await until(async () => (await cursorOf(lane, part)) === 6, { what: 'the checkpoint that Redis loses' })
+  await goBack()
+  return { lane, part, sum, mill }
+}
+
+test.each([3, 0])(
+  'an attached reduction starts over from its checkpoint at %i when Redis went back and the tasks are combined otherwise',
+  async committed => {
+    const { lane, part, sum, mill } = await reduceBeyondRedis(committed)
+    await commit(lane, part, committed, 9)
+    await commit(lane, part, 9, tasks)
+    expect(await sum).toBe(sumOf(0, tasks))
+    await mill.close()
+  },
+)
+
+test('one whose checkpoint is ahead of what Redis has says which tasks are lost', async () => {
+  const { lane, part, sum, mill } = await reduceBeyondRedis(3)
+  await lane.client.hset(partKeys(lane.lane, part.job).part, 'cursor', 6, 'accumulator', encodeValue(sumOf(0, 6)))
+  await commit(lane, part, 3, 9)
+  const error = await sum.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  expect(error).toBeInstanceOf(TasksLostError)
+  expect((error as TasksLostError).lost).toEqual([[6, 9]])
+  await mill.close()
+})
