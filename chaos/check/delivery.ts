@@ -1,5 +1,5 @@
 import { codeOfPoison, poisonLimitMs, valueOf } from '../events.ts'
-import type { Event, JobSpec } from '../events.ts'
+import type { Event, JobSpec, Poison } from '../events.ts'
 import type { Commit, JobStory, Life, Of, Story } from './story.ts'
 import type { Rule, Violation } from './violation.ts'
 
@@ -46,7 +46,7 @@ function checkOutcome({ spec, starts, effects }: JobStory, outcome: Of<'result'>
     if (expected === undefined) {
       const rule = outcome.code === 'TASK_QUARANTINED' ? 'charged wrongly' : 'unexplained error'
       blame(rule, `task ${index} does no harm and failed with ${outcome.code}`, outcome)
-    } else if (outcome.code !== expected && !(poison === 'heap' && wasSlow(starts.get(index), outcome)))
+    } else if (outcome.code !== expected && !isExcused(poison, starts.get(index), outcome))
       blame('unexplained error', `task ${index} (${poison}) failed with ${outcome.code}, not ${expected}`, outcome)
     return
   }
@@ -56,10 +56,20 @@ function checkOutcome({ spec, starts, effects }: JobStory, outcome: Of<'result'>
   if (!effects.has(index)) blame('never attempted', `task ${index} has a result and no effect`, outcome)
 }
 
-/** Whether a task had all of its time: a worker that was frozen meanwhile does not fill its heap before that is over. */
-function wasSlow(starts: readonly Of<'started'>[] = [], { code, at }: Of<'failed'>): boolean {
-  return code === 'TASK_TIMEOUT' && starts.some(start => at - start.at >= poisonLimitMs)
+/** Whether what was done to its workers explains that a harmful task ended in another way than by itself. */
+function isExcused(
+  poison: Poison | undefined,
+  starts: readonly Of<'started'>[] = [],
+  { code, at }: Of<'failed'>,
+): boolean {
+  // It had all of its time: a worker that was frozen meanwhile does not fill its heap before that is over.
+  if (poison === 'heap') return code === 'TASK_TIMEOUT' && starts.some(start => at - start.at >= poisonLimitMs)
+  // It runs so long that its process was killed, or taken for dead, under it each time.
+  return poison === 'loop' && code === 'TASK_QUARANTINED' && starts.length >= maxDeaths
 }
+
+/** The workers' default. */
+const maxDeaths = 3
 
 // How it ended --------------------------------------------------------------------------------------------------------
 

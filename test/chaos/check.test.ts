@@ -361,6 +361,16 @@ describe('a task is charged for what it did itself', () => {
     expect(rulesBroken(timedOut(10_000).end('j'))).not.toContain('unexplained error')
     expect(rulesBroken(timedOut(5000).end('j'))).toContain('unexplained error')
   })
+  test('one that never ends is set aside when its process died under it three times, not sooner', () => {
+    const setAside = (deaths: number) => {
+      const tale = new Tale().begin('j', { workload: 'poison', poison: { 1: 'loop' } }).run('w1/1', 'j', 0)
+      for (let death = 0; death < deaths; death++)
+        tale.add(`w${death}/1`, { type: 'started', job: 'j', index: 1, attempt: 1 })
+      return tale.add('d1', { type: 'failed', job: 'j', index: 1, code: 'TASK_QUARANTINED' }).see('j', 0).end('j')
+    }
+    expect(rulesBroken(setAside(3))).not.toContain('unexplained error')
+    expect(rulesBroken(setAside(2))).toContain('unexplained error')
+  })
   test('a neighbour that is set aside, or tried again, is charged wrongly', () => {
     expect(rulesBroken(poisoned(0, 'TASK_QUARANTINED').end('j'))).toContain('charged wrongly')
     const again = goodTale().add('w2/1', { type: 'started', job: 'j', index: 0, attempt: 2 })
