@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
-import type { LaneStore } from '../store/lane-store.ts'
+import type { PartStore } from '../store/part-store.ts'
 import { isDamage } from '../store/mend.ts'
 import { isTransient, outcomeUnknown, refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import { collectorReplaced, redisRefused } from './job-errors.ts'
@@ -21,19 +21,28 @@ const mostDamages = 20
  * at the same time, the first one makes it, and the others find it there. Whether this one did.
  * @throws {CollectorReplacedError} when another driver has attached since: this one was frozen, or its reply lost.
  */
-export async function makeRecord(store: LaneStore, part: Part, paceNs: number, waiter: RecordWaiter): Promise<boolean> {
+export async function makeRecord(parts: PartStore, part: Part, paceNs: number, waiter: RecordWaiter): Promise<boolean> {
   const create = { ...part.fields, pace: paceNs }
   const nothing = { from: 0, to: 0, skipped: 0, elements: [], complete: false }
-  for (let attempt = 1; !waiter.ended; attempt++) {
+  let damages = 0
+  /** Undefined: not known, or not now. */
+  const send = async () => {
     try {
-      const { word } = await store.parts.submit(part, { ...nothing, create, shared: part.shared, driverLeaseMs })
+      const { word } = await parts.submit(part, { ...nothing, create, shared: part.shared, driverLeaseMs })
+      return word
+    } catch (error) {
+      if (refusesWrites(error)) waiter.waitingFor = refusalInWords(error)
+      else if (isDamage(error) && damages++ < mostDamages) return undefined
+      else if (!isTransient(error) && !outcomeUnknown(error)) throw redisRefused(error)
+      return undefined
+    }
+  }
+  for (let attempt = 1; !waiter.ended; attempt++) {
+    const word = await send()
+    if (word !== undefined) {
       waiter.waitingFor = undefined
       if (word === 'replaced') throw collectorReplaced(part.job)
       return word === 'submitted'
-    } catch (error) {
-      if (refusesWrites(error)) waiter.waitingFor = refusalInWords(error)
-      else if (!isTransient(error) && !outcomeUnknown(error) && !(isDamage(error) && attempt < mostDamages))
-        throw redisRefused(error)
     }
     await sleep(jitteredBackoffMs(attempt, { firstMs: 50, mostMs: 2000 }))
   }

@@ -191,7 +191,7 @@ async function findOrMake(
     const record = await findExisting(context, store, request, fields)
     if (record !== undefined) return record
     const part = new Part(request.id, link.token, fields, { shared: request.shared })
-    if (!(await makeRecord(store, part, link.paces.of(fields), opening))) continue
+    if (!(await makeRecord(store.parts, part, link.paces.of(fields), opening))) continue
     // Not attached to: whoever has done that since has replaced this driver.
     const made = await link.ask(() => store.parts.readPart(request.id))
     if (made?.incarnation !== part.incarnation) continue
