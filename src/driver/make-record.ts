@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { PartStore } from '../store/part-store.ts'
-import { isDamage } from '../store/mend.ts'
+import { isDamage, mostDamages } from '../store/mend.ts'
 import { isTransient, outcomeUnknown, refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import { collectorReplaced, redisRefused } from './job-errors.ts'
 import { driverLeaseMs } from './part.ts'
@@ -12,9 +12,6 @@ export interface RecordWaiter {
   waitingFor: string | undefined
   readonly ended: boolean
 }
-
-/** Calls that stumble over damaged keys: what damages them does not stop. */
-const mostDamages = 20
 
 /**
  * Makes the record of a job whose id the user chose, before any of its inputs is pulled: when several drivers ask for one id
@@ -32,8 +29,8 @@ export async function makeRecord(parts: PartStore, part: Part, paceNs: number, w
       return word
     } catch (error) {
       if (refusesWrites(error)) waiter.waitingFor = refusalInWords(error)
-      else if (isDamage(error) && damages++ < mostDamages) return undefined
-      else if (!isTransient(error) && !outcomeUnknown(error)) throw redisRefused(error)
+      else if (!isTransient(error) && !outcomeUnknown(error) && !(isDamage(error) && damages++ < mostDamages))
+        throw redisRefused(error)
       return undefined
     }
   }

@@ -1,6 +1,6 @@
 import { outcomeUnknown, isTransient, refusesWrites } from '../store/reply-error.ts'
 import type { LaneStore } from '../store/lane-store.ts'
-import { isDamage } from '../store/mend.ts'
+import { isDamage, mostDamages } from '../store/mend.ts'
 import type { Arrival } from './assembler.ts'
 import { redisRefused } from './job-errors.ts'
 import type { Part } from './part.ts'
@@ -21,8 +21,6 @@ const mostBytes = 4 * 1024 * 1024
 const mostTasks = 32_768
 const delayMs = 25
 const retryMs = 500
-/** Calls that stumble over damaged keys, one after the other: what damages them does not stop. */
-const mostDamages = 20
 /** Encoding the accumulator may take this share of the time: a large one is stored less often. */
 const encodingShare = 0.1
 

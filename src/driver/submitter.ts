@@ -2,7 +2,7 @@ import { submittedChunk } from '../protocol/chunk.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { isTransient, outcomeUnknown, refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import type { LaneStore } from '../store/lane-store.ts'
-import { isDamage } from '../store/mend.ts'
+import { isDamage, mostDamages } from '../store/mend.ts'
 import { redisRefused } from './job-errors.ts'
 import type { Batch, Outbox } from './outbox.ts'
 import type { Coverage } from './coverage.ts'
@@ -29,8 +29,6 @@ export interface SubmitterHost {
 
 /** Calls under way at once: enough to hide the way there and back. */
 const mostInFlight = 4
-/** Calls that stumble over damaged keys, one after the other: what damages them does not stop. */
-const mostDamages = 20
 const batchLimits = { chunks: 64, bytes: 1024 * 1024 }
 
 /**

@@ -60,6 +60,9 @@ function kindOfMore(script: string, at: number): KeyKind {
   return script === 'claim' && at % 2 === 0 ? 'part' : 'list'
 }
 
+/** After so many calls in a row that stumble over damaged keys a caller gives up: what damages them does not stop. */
+export const mostDamages = 20
+
 /** Whether the reply says that what stands in a key can't be worked with. */
 export function isDamage(error: unknown): boolean {
   const code = replyCode(error)

@@ -332,6 +332,7 @@ describe('attach', () => {
     for (let round = 0; round < 20; round++) {
       const job = bench.mill.map(wait, waits(40, 1), { id })
       const results = caught(job.results())
+      // Each time at another moment of its beginning.
       await new Promise(resolve => setTimeout(resolve, round / 4))
       await job.cancel()
       expect(await results).toBeInstanceOf(JobCancelledError)

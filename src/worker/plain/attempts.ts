@@ -14,7 +14,7 @@ export interface AttemptLimits {
  * Runs an element, or a message, until it is done or has failed as often as it may. Undefined when the worker stops before
  * there is an outcome: the element goes back.
  */
-export async function attempt(
+export async function runUntilDone(
   pool: PlainPool,
   { field, input }: { readonly field: Buffer; readonly input: unknown },
   { worker, maxDeaths, isDraining }: AttemptLimits,

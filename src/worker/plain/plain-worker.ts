@@ -11,7 +11,7 @@ import { openClient } from '../../store/client.ts'
 import type { Place } from '../../store/cluster-connector.ts'
 import type { RedisTarget } from '../../store/target.ts'
 import { PlainStore } from '../../store/plain-store.ts'
-import { attempt } from './attempts.ts'
+import { runUntilDone } from './attempts.ts'
 import type { AttemptLimits } from './attempts.ts'
 import { Inbox } from './inbox.ts'
 import type { PlainPool } from './pool.ts'
@@ -220,7 +220,7 @@ export class PlainWorker {
     const { claim, element } = running
     try {
       const { field, input } = readPlainElement(element)
-      const outcome = await attempt(this.#pool, { field, input }, this.#limits)
+      const outcome = await runUntilDone(this.#pool, { field, input }, this.#limits)
       if (outcome === undefined) return
       await this.#results.write(() => this.#store.commit(claim, element, field, outcome))
     } finally {
@@ -232,7 +232,7 @@ export class PlainWorker {
   async #answer(message: Buffer): Promise<void> {
     const { field, input } = readPlainElement(message)
     if (this.#draining) return
-    const outcome = await attempt(this.#pool, { field, input }, this.#limits)
+    const outcome = await runUntilDone(this.#pool, { field, input }, this.#limits)
     if (outcome !== undefined)
       await this.#results.write(() => this.#store.answer(Buffer.concat([field, Buffer.from(`@${this.id}`)]), outcome))
   }
