@@ -284,7 +284,7 @@ export class DrivenJob {
     this.reconciler.lost()
   }
 
-  clashed(run: Arrival): void {
+  clashed(run?: Arrival): void {
     this.reconciler.clashed(run)
   }
 

@@ -97,9 +97,9 @@ export class Reconciler {
 
   /**
    * Redis has gone back, and a thread has reduced other stretches than before. Without the inputs, what came before is
-   * given up, and the consumer starts over from its checkpoint as Redis has it.
+   * given up, and the consumer starts over from its checkpoint as Redis has it. `run`: what does not fit, where it is known.
    */
-  clashed(run: { readonly first: number; readonly count: number }): void {
+  clashed(run?: { readonly first: number; readonly count: number }): void {
     if (this.#hasInputs()) {
       this.lost()
       return
@@ -137,7 +137,7 @@ export class Reconciler {
     if (record !== undefined) part.attaches = record.attaches
   }
 
-  async #rewind({ first, count }: { readonly first: number; readonly count: number }): Promise<void> {
+  async #rewind({ first, count } = { first: 0, count: 0 }): Promise<void> {
     const { part, store, delivery } = this.#job
     for (let attempt = 1; !this.#job.over; attempt++) {
       try {

@@ -11,6 +11,8 @@ export interface ReleaserHost {
   readonly store: LaneStore
   /** The part is gone, or somebody else's: find out. */
   reconcile(): void
+  /** Redis went back, and what was reduced is there in other stretches. */
+  clashed(): void
   /** The job can't go on, and what is left of it is to go. */
   abort(error: unknown): void
 }
@@ -122,7 +124,9 @@ export class Releaser {
       if (this.#stopped) return
       const word = await store.parts.release(part, { runs, cursor: this.#cursor, accumulator })
       this.#damages = 0
-      if (word !== 'released' && !this.#isStopped()) this.#again([], word)
+      if (this.#isStopped()) return
+      if (word === 'clash') this.#host.clashed()
+      else if (word !== 'released') this.#again([], word)
     } catch (error) {
       if (this.#stopped) return
       if (outcomeUnknown(error) || isTransient(error) || refusesWrites(error)) this.#again(runs)

@@ -305,12 +305,12 @@ describe('map', () => {
   })
 
   test('progress() counts, and says what is waited for', async () => {
-    const job = mill().map(wait, [
-      { ms: 300, value: 1 },
-      { ms: 300, value: 2 },
-      { ms: 300, value: 3 },
-    ])
-    const results = job.results()
+    // They run until they are cancelled: a thread may still be starting anew after what was cancelled before.
+    const job = mill().map(
+      wait,
+      numbers(3).map(value => ({ ms: 60_000, value })),
+    )
+    const results = caught(job.results())
     const progress = await until(
       async () => {
         const now = await job.progress()
@@ -320,7 +320,8 @@ describe('map', () => {
     )
     expect(progress).toMatchObject({ total: 3, submitted: 3, done: 0, failed: 0, waitingFor: undefined })
     expect(progress.waiting + progress.running).toBe(3)
-    await results
+    await job.cancel()
+    expect(await results).toBeInstanceOf(JobCancelledError)
   })
 })
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { connect, TasksLostError } from '../../src/index.ts'
 import type { Job } from '../../src/index.ts'
 import { claimKey, partKeys } from '../../src/protocol/keys.ts'
-import { encodeValue } from '../../src/protocol/values.ts'
+import { encodeBatch, encodeValue } from '../../src/protocol/values.ts'
 import { useRedis } from '../store/support/lane.ts'
 import type { TestJob, TestLane } from '../store/support/lane.ts'
 import { until } from '../support/until.ts'
@@ -13,20 +13,35 @@ const tasks = 12
 const sumOf = (from: number, to: number) => ((from + to - 1) * (to - from)) / 2
 
 /** A job whose driver is gone, all of whose tasks one thread holds. */
-async function heldJob(lane: TestLane): Promise<TestJob> {
-  const part = await lane.job(tasks, { reducer: 'add' })
+async function heldJob(lane: TestLane, fields: { readonly reducer?: string } = { reducer: 'add' }): Promise<TestJob> {
+  const part = await lane.job(tasks, fields)
   await lane.join('w', ['a'])
   for (let taken = 0; taken < tasks; taken++) await lane.take('w', 'a')
   return part
 }
 
 /** Commits the sum of consecutive tasks, each its own index. */
-async function commit(lane: TestLane, part: TestJob, from: number, to: number): Promise<void> {
-  const firsts = Array.from({ length: to - from }, (_, i) => from + i)
-  const bytes = encodeValue(sumOf(from, to))
+function commit(lane: TestLane, part: TestJob, from: number, to: number): Promise<void> {
+  return settle(lane, part, [from, to], 'partial', encodeValue(sumOf(from, to)))
+}
+
+/** Commits consecutive tasks, each its own index. */
+function commitValues(lane: TestLane, part: TestJob, from: number, to: number): Promise<void> {
+  return settle(lane, part, [from, to], 'values', encodeBatch(indexes(from, to)))
+}
+
+const indexes = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i)
+
+async function settle(
+  lane: TestLane,
+  part: TestJob,
+  [from, to]: readonly [number, number],
+  kind: 'partial' | 'values',
+  bytes: Buffer,
+): Promise<void> {
   const reply = await lane.claims.settle(part, 'a', {
-    chunks: firsts.map(first => ({ first, attempt: 1, done: 1 })),
-    runs: [{ first: from, count: to - from, kind: 'partial', bytes }],
+    chunks: indexes(from, to).map(first => ({ first, attempt: 1, done: 1 })),
+    runs: [{ first: from, count: to - from, kind, bytes }],
     retries: [],
     paceNs: 0,
   })
@@ -91,3 +106,33 @@ test('one whose checkpoint is ahead of what Redis has says which tasks are lost'
   expect((error as TasksLostError).lost).toEqual([[6, 9]])
   await mill.close()
 })
+
+test.each(['stream', 'sum'] as const)(
+  'what an attached %s has used is not taken from a longer run that came after Redis went back',
+  async how => {
+    const lane = redis.lane()
+    const part = await (how === 'sum' ? heldJob(lane) : heldJob(lane, {}))
+    const mill = await connect({ redis: redis.process.url, namespace: lane.lane.namespace })
+    const job = (await mill.attach(part.job)) as Job<number>
+    const seen: number[] = []
+    const done = how === 'sum' ? job.reduce(add, 0) : consume(job, seen)
+    const goBack = await remember(lane, part)
+    const put = how === 'sum' ? commit : commitValues
+    await put(lane, part, 0, 3)
+    // The release of these goes out a moment after they were used.
+    if (how === 'stream') await until(() => seen.length === 3, { what: 'they are used', everyMs: 1 })
+    // What comes now is not heard, and found in the Hash.
+    await lane.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await goBack()
+    await put(lane, part, 0, 6)
+    await put(lane, part, 6, tasks)
+    await done
+    if (how === 'sum') expect(await done).toBe(sumOf(0, tasks))
+    else expect(seen).toEqual(Array.from({ length: tasks }, (_, i) => i))
+    await mill.close()
+  },
+)
+
+async function consume(job: Job<number>, seen: number[]): Promise<void> {
+  for await (const value of job) seen.push(value)
+}

@@ -38,6 +38,26 @@ describe('release', () => {
     })
   })
 
+  test('leaves a run that is there with another number of tasks, and the checkpoint of a reduction before it', async () => {
+    const lane = redis.lane()
+    const job = await settledJob(lane)
+    const runs = [
+      { first: 0, count: 1 },
+      { first: 1, count: 1 },
+    ]
+    const before = await lane.everything()
+    const longer = [runs[0]!, { first: 1, count: 2 }]
+    expect(await lane.parts.release(job, { runs: longer, cursor: 3, accumulator: Buffer.from('sum') })).toBe('clash')
+    expect(await lane.everything()).toEqual(before)
+    // A stream takes from it later what it has not had.
+    expect(await lane.parts.release(job, { runs: longer, cursor: 3 })).toBe('released')
+    expect(Object.keys(await lane.results(job)).sort()).toEqual(['1', '2'])
+    expect(await lane.record(job)).toMatchObject({ released: 1, cursor: 3 })
+    // What is not there any more is no clash: the reply to an earlier sending was lost.
+    expect(await lane.parts.release(job, { runs, cursor: 3, accumulator: Buffer.from('sum') })).toBe('released')
+    expect(await lane.record(job)).toMatchObject({ released: 2 })
+  })
+
   test('lets nobody but the collector release', async () => {
     const lane = redis.lane()
     const job = await settledJob(lane)

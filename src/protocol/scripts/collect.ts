@@ -7,24 +7,38 @@ import { chunk, expiring, offering, taking, time } from './lua.ts'
  * in a sum even if the driver dies right here. Only the job's collector may: a frozen one that comes back is 'replaced'.
  * `moreArgs`: per run its field in the results Hash, its tasks, and its field in the payloads if its bytes are held there, at most 1,000 runs. Only what is still there counts
  * as released, so that a call that is sent again after a lost reply counts nothing twice.
+ *
+ * Where Redis went back meanwhile, a run may be there again with another number of tasks: that is not the one that was
+ * used, and stays. A reduction can't use what of it is new, so its checkpoint is not moved into the middle of it:
+ * 'clash', and nothing is done.
  */
 export const release = defineScript({
   name: 'release',
   flags: ['allow-oom'],
   keys: ['part', 'results', 'payloads'],
   args: ['incarnation', 'collector', 'cursor', 'accumulator'],
-  reply: oneOf('released', 'replaced', 'gone'),
+  reply: oneOf('released', 'replaced', 'gone', 'clash'),
   lua: `
 local record = redis.call('HMGET', partKey, 'incarnation', 'collector')
 if record[1] ~= incarnation then return 'gone' end
 if record[2] ~= collector then return 'replaced' end
+local used, released = {}, 0
+for i = moreArgsFrom, #ARGV, 3 do
+  local first, count = ARGV[i], ARGV[i + 1]
+  local value = redis.call('HGET', resultsKey, first)
+  if value and string.match(value, '^%d+') == count then
+    used[#used + 1] = first
+    released = released + tonumber(count)
+  elseif value and accumulator ~= '' then
+    return 'clash'
+  end
+end
+for _, first in ipairs(used) do redis.call('HDEL', resultsKey, first) end
+for i = moreArgsFrom + 2, #ARGV, 3 do
+  if ARGV[i] ~= '' then redis.call('HDEL', payloadsKey, ARGV[i]) end
+end
 if tonumber(cursor) >= 0 then redis.call('HSET', partKey, 'cursor', cursor) end
 if accumulator ~= '' then redis.call('HSET', partKey, 'accumulator', accumulator) end
-local released = 0
-for i = moreArgsFrom, #ARGV, 3 do
-  released = released + redis.call('HDEL', resultsKey, ARGV[i]) * tonumber(ARGV[i + 1])
-  if ARGV[i + 2] ~= '' then redis.call('HDEL', payloadsKey, ARGV[i + 2]) end
-end
 if released > 0 then redis.call('HINCRBY', partKey, 'released', string.format('%.0f', released)) end
 return 'released'
 `,
