@@ -1,5 +1,6 @@
-import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Pick } from './check/slices.ts'
 import type { Event, Happening } from './events.ts'
 
 /** Appends events to a file of its own. A line is one write, so only a process that is killed leaves half of one. */
@@ -17,26 +18,48 @@ export class History {
   }
 }
 
-/** All events of a run, in the order of their time; those of one process in the order that it wrote them. */
-export function readHistories(folder: string): Event[] {
-  const files = readdirSync(folder).filter(name => name.endsWith('.jsonl'))
-  return files.flatMap(name => readHistory(join(folder, name))).sort((a, b) => a.at - b.at)
+/** What is picked of a run's events, in the order of their time; that of one process in the order that it wrote it. */
+export function readHistories(folder: string, pick: Pick = event => event): Event[] {
+  const picked: Event[] = []
+  for (const name of namesIn(folder)) {
+    for (const event of eventsOf(join(folder, name))) {
+      const part = pick(event)
+      if (part !== undefined) picked.push(part)
+    }
+  }
+  return picked.sort((a, b) => a.at - b.at)
+}
+
+/** What all files of a run come to, in bytes. */
+export function historyBytes(folder: string): number {
+  return namesIn(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)
+}
+
+/** The events of one file, as `eventsOf` gives them. */
+export function readHistory(path: string, pieceBytes?: number): Event[] {
+  return [...eventsOf(path, pieceBytes)]
 }
 
 /**
  * The events of one file. Its last line may be torn, and is ignored then.
  * @throws for a line in the middle that is no event: the history itself can't be trusted.
  */
-export function readHistory(path: string, pieceBytes = 16 * 1024 * 1024): Event[] {
-  const events: Event[] = []
+function* eventsOf(path: string, pieceBytes = 16 * 1024 * 1024): Generator<Event> {
+  let lines = 0
   for (const line of linesOf(path, pieceBytes)) {
+    lines++
+    let event: Event
     try {
-      events.push(JSON.parse(line) as Event)
+      event = JSON.parse(line) as Event
     } catch (error) {
-      throw new Error(`line ${events.length + 1} of the history ${path} is no event`, { cause: error })
+      throw new Error(`line ${lines} of the history ${path} is no event`, { cause: error })
     }
+    yield event
   }
-  return events
+}
+
+function namesIn(folder: string): string[] {
+  return readdirSync(folder).filter(name => name.endsWith('.jsonl'))
 }
 
 /**

@@ -2,7 +2,6 @@ import { tally } from './check/check.ts'
 import type { Verdict } from './check/check.ts'
 import type { Spread } from './check/recovery.ts'
 import type { Violation } from './check/violation.ts'
-import type { Event } from './events.ts'
 import { trendsOf } from './memory.ts'
 import type { Sample, Trend } from './memory.ts'
 import type { ChaosOptions } from './options.ts'
@@ -27,15 +26,14 @@ export interface Findings {
   readonly verdict: Verdict
   /** What the harness saw itself. */
   readonly violations: readonly Violation[]
-  readonly events: readonly Event[]
   readonly samples: readonly Sample[]
 }
 
 export function makeReport(options: ChaosOptions, findings: Findings): Report {
-  const { folder, injected, verdict, events, samples } = findings
+  const { folder, injected, verdict, samples } = findings
   const faults = {
     ...tally(injected.flatMap(({ fault, note }) => (note === undefined ? [] : [fault]))),
-    ...harmDone(options, events),
+    ...harmDone(options, verdict.counts),
   }
   const violations = [...findings.violations, ...verdict.violations, ...checkVacuous(options, faults, verdict)]
   const log = [...injected].sort((a, b) => a.atMs - b.atMs)
@@ -52,15 +50,10 @@ export function makeReport(options: ChaosOptions, findings: Findings): Report {
 }
 
 /** Harmful tasks that have come to their end. */
-function harmDone({ workloads }: ChaosOptions, events: readonly Event[]): Record<string, number> {
-  const burns = new Set(
-    events.flatMap(event => (event.type === 'begun' && event.spec.workload === 'burn' ? [event.job] : [])),
-  )
+function harmDone({ workloads }: ChaosOptions, { failures, burns }: Verdict['counts']): Record<string, number> {
   return {
-    ...(workloads.includes('poison') && { poison: events.filter(({ type }) => type === 'failed').length }),
-    ...(workloads.includes('burn') && {
-      burn: events.filter(event => event.type === 'result' && burns.has(event.job)).length,
-    }),
+    ...(workloads.includes('poison') && { poison: failures }),
+    ...(workloads.includes('burn') && { burn: burns }),
   }
 }
 

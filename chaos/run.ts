@@ -4,13 +4,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../test/support/until.ts'
 import { check } from './check/check.ts'
+import { pickJobs } from './check/slices.ts'
 import { tellStory } from './check/story.ts'
 import type { Violation } from './check/violation.ts'
 import { Drivers } from './drivers.ts'
 import { faults } from './faults/index.ts'
 import { Fleet } from './fleet.ts'
 import { Sampler } from './memory.ts'
-import { History, readHistories } from './history.ts'
+import { History, historyBytes, readHistories } from './history.ts'
 import { excusesOf, findLeftovers, isSettling } from './leftovers.ts'
 import type { Excuses } from './leftovers.ts'
 import type { ChaosOptions } from './options.ts'
@@ -24,6 +25,8 @@ import type { Fault, World } from './world.ts'
 
 /** The first faults meet a fleet that works. */
 const warmUpMs = 1500
+/** So much of the histories is judged at once; in memory it is several times as large. */
+const sliceBytes = 384 * 1024 * 1024
 
 /** One run: starts everything, injects faults, heals, drains, and reads the histories. `say` is told what happens. */
 export async function runChaos(options: ChaosOptions, say: (line: string) => void): Promise<Report> {
@@ -75,17 +78,18 @@ export async function runChaos(options: ChaosOptions, say: (line: string) => voi
     proxy.cutSilent()
     say('all is healed; the drivers see their jobs through')
     await drivers.stop(options.drainSeconds * 1000)
-    const excuses = excusesOf(tellStory(readHistories(folder)))
+    const excuses = excusesOf(tellStory(readHistories(folder, pickJobs)))
     await endFleet(world, excuses)
-    const events = readHistories(folder)
     const leftovers = await findLeftovers(world, excuses)
     const violations = [...surprisesOf({ surprises }), ...surprisesOf(drivers), ...surprisesOf(fleet), ...leftovers]
     return makeReport(options, {
       folder,
       injected: lanes.flat(),
-      verdict: check(events, leaseMs),
+      verdict: check(pick => readHistories(folder, pick), {
+        leaseMs,
+        slices: Math.max(1, Math.ceil(historyBytes(folder) / sliceBytes)),
+      }),
       violations,
-      events,
       samples: sampler.samples,
     })
   } finally {

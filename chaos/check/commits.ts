@@ -1,7 +1,7 @@
 import type { Span } from '../events.ts'
 import { historyOf } from './history-of.ts'
 import type { Commit, Of, Story } from './story.ts'
-import { pidOf } from './story.ts'
+import { pidOf } from './slices.ts'
 import type { Violation } from './violation.ts'
 
 /**

@@ -88,11 +88,6 @@ export function tellStory(events: readonly Event[]): Story {
   }
 }
 
-/** The process of a thread or process. */
-export function pidOf(by: string): string {
-  return by.split('/')[0] ?? by
-}
-
 function jobsOf(events: readonly Event[], begun: readonly Of<'begun'>[]): Map<string, JobStory> {
   const starts = new Map<string, Map<number, Of<'started'>[]>>()
   const effects = new Map<string, Map<number, Of<'effect'>[]>>()

@@ -1,12 +1,25 @@
 import { describe, expect, test } from 'vitest'
 import { check } from '../../chaos/check/check.ts'
+import type { Pick } from '../../chaos/check/slices.ts'
 import { tellStory } from '../../chaos/check/story.ts'
+import type { Violation } from '../../chaos/check/violation.ts'
 import { valueOf } from '../../chaos/events.ts'
 import { excusesOf } from '../../chaos/leftovers.ts'
 import { span, Tale } from './support/tale.ts'
 
 /** What the checker holds against a history: the rules that are broken, each as often as it is. */
-const rulesBroken = ({ events }: Tale) => check(events).violations.map(({ rule }) => rule)
+const rulesBroken = (tale: Tale) => judge(tale).violations.map(({ rule }) => rule)
+
+/** The verdict, which must not depend on how the history is divided. */
+function judge({ events }: Tale, leaseMs = 0) {
+  const read = (pick: Pick) => events.flatMap(event => pick(event) ?? [])
+  const verdict = check(read, { leaseMs })
+  const divided = check(read, { leaseMs, slices: 3 })
+  const inOrder = (violations: readonly Violation[]) => violations.map(({ what }) => what).sort()
+  expect(inOrder(divided.violations)).toEqual(inOrder(verdict.violations))
+  expect({ ...divided, violations: [] }).toEqual({ ...verdict, violations: [] })
+  return verdict
+}
 
 const goodTale = () =>
   new Tale()
@@ -17,7 +30,7 @@ const goodTale = () =>
     .see('j', 0, 1)
 
 test('a run in which all went well breaks no rule', () => {
-  const verdict = check(goodTale().end('j').events)
+  const verdict = judge(goodTale().end('j'))
   expect(verdict.violations).toEqual([])
   expect(verdict.counts).toMatchObject({ jobs: 1, tasks: 2, results: 2, commits: { committed: 1 } })
 })
@@ -226,12 +239,12 @@ describe('a worker that was declared dead commits nothing that it held', () => {
       .see('j', 0)
       .end('j')
   test('what it tries is counted, and refused', () => {
-    const verdict = check(frozen('fenced').events)
+    const verdict = judge(frozen('fenced'))
     expect(verdict.violations).toEqual([])
     expect(verdict.lateCommits).toEqual({ freezes: 1, attempted: 1, accepted: 0, idle: 0 })
   })
   test('a freeze after which nothing was tried shows nothing, unless Redis or its connections were tampered with', () => {
-    const idle = (tale: Tale) => check(tale.wait(6000).thaw('w1').events).lateCommits.idle
+    const idle = (tale: Tale) => judge(tale.wait(6000).thaw('w1')).lateCommits.idle
     expect(idle(new Tale().freeze('w1'))).toBe(1)
     const cut = new Tale().freeze('w1').add('harness', { type: 'fault', fault: 'net-cut', state: 'begins' })
     expect(idle(cut)).toBe(0)
@@ -240,7 +253,7 @@ describe('a worker that was declared dead commits nothing that it held', () => {
     expect(rulesBroken(frozen('committed'))).toEqual(['late commit accepted'])
   })
   test('one that Redis still took for alive may commit', () => {
-    expect(check(frozen('committed', false).events)).toMatchObject({ violations: [], lateCommits: { freezes: 0 } })
+    expect(judge(frozen('committed', false))).toMatchObject({ violations: [], lateCommits: { freezes: 0 } })
   })
   test('what it claims after it woke up is its own', () => {
     const tale = new Tale()
@@ -396,7 +409,7 @@ test('recovery is the time from a worker’s death until what it held runs elsew
     .run('w1/1', 'j', 0)
     .kill('w1')
     .wait(2500)
-  const { recovery } = check(tale.run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j').events)
+  const { recovery } = judge(tale.run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j'))
   const all = { chunks: 1, p50Ms: 2510, p90Ms: 2510, p99Ms: 2510, mostMs: 2510 }
   expect(recovery).toEqual({ all, undisturbed: all })
 })
@@ -404,7 +417,7 @@ test('recovery is the time from a worker’s death until what it held runs elsew
 test('what Redis had lost, or given to others, before the worker was killed does not count', () => {
   const claimed = () => new Tale().begin('j').claim('w1/1', 'c1', span('j', 0, 2))
   const rest = (tale: Tale) =>
-    check(tale.kill('w1').wait(9000).run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j').events).recovery.all.chunks
+    judge(tale.kill('w1').wait(9000).run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j')).recovery.all.chunks
   expect(rest(claimed())).toBe(1)
   expect(rest(claimed().lose())).toBe(0)
   expect(rest(claimed().freeze('w1').thaw('w1'))).toBe(0)
@@ -424,7 +437,7 @@ test.each([
   if (atMs < 0) fault(tale).wait(-atMs)
   tale.claim('w1/1', 'c1', span('j', 0, 2)).kill('w1')
   if (atMs > 0) fault(tale.wait(atMs))
-  const { recovery } = check(tale.wait(500).run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j').events, 2000)
+  const { recovery } = judge(tale.wait(500).run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j'), 2000)
   expect(recovery.all.chunks).toBe(1)
   expect(recovery.undisturbed.chunks).toBe(undisturbed)
 })
