@@ -135,7 +135,11 @@ end
  */
 export const expiring = `
 local function expireAll(ms)
-  for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey }) do redis.call('PEXPIRE', key, ms) end
+  redis.call('PEXPIRE', partKey, ms)
+  -- Read back, because the clock goes on between two commands of a script.
+  local at = redis.call('PEXPIRETIME', partKey)
+  if at < 0 then return end
+  for _, key in ipairs({ chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey }) do redis.call('PEXPIREAT', key, int(at)) end
 end
 local function expireIfEnded()
   local ending = redis.call('HMGET', partKey, 'complete', 'detached', 'submitted', 'settled', 'keepMs')
