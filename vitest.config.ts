@@ -6,7 +6,8 @@ export default defineConfig({
     pool: 'forks',
     // Most tests wait for other processes, so a few more files than the two cores of a small machine keep it busy.
     maxWorkers: 3,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    // A hang ends the run; how slow the machine is does not.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
   },
 })

@@ -84,10 +84,17 @@ export const mutations: readonly Mutation[] = [
     caughtBy: { tests: ['test/protocol/scripts-collect.test.ts'] },
   },
   {
+    name: 'a run that came after Redis went back is released with an earlier one',
+    file: `${scripts}/collect.ts`,
+    from: "if value and string.match(value, '^%d+') == count then",
+    to: 'if value then',
+    caughtBy: { tests: ['test/driver/rewind.test.ts'] },
+  },
+  {
     name: 'anybody may release results',
     file: `${scripts}/collect.ts`,
-    from: "if record[2] ~= collector then return 'replaced' end\nif tonumber(cursor)",
-    to: 'if tonumber(cursor)',
+    from: "if record[2] ~= collector then return 'replaced' end\nlocal used",
+    to: 'local used',
     caughtBy: { tests: ['test/protocol/scripts-collect.test.ts'] },
   },
   {

@@ -13,7 +13,7 @@ let redis: RedisProcess
 beforeAll(async () => {
   await compiled()
   redis = await startLabRedis({ port: true })
-}, 120_000)
+})
 afterAll(() => redis.stop())
 
 /** `millrace worker` for the lab, ready. */
@@ -86,16 +86,16 @@ test('what a process held that was seen to die runs again before its lease has l
   const held = async () => (await Promise.all(claims.map(claim => lab.store.claims.peekClaim(claim)))).flat().length
   await until(async () => (await held()) > 0, { what: 'it holds something' })
   process.kill(known!.pid, 'SIGKILL')
-  await until(async () => (await held()) === 0, { what: 'that went back', timeoutMs: 20_000 })
+  await until(async () => (await held()) === 0, { what: 'that went back' })
   expect((await lab.store.parts.readCounters(job.job))?.settled).toBe(0)
   lab.workers[0]!.kill('SIGKILL')
   const isAgain = () => worker.stderr.filter(line => line.startsWith('ready')).length === 2
-  await until(isAgain, { what: 'it was started again', timeoutMs: 20_000 })
+  await until(isAgain, { what: 'it was started again' })
   worker.kill('SIGTERM')
   await worker.waitForLine(/^draining/)
   worker.kill('SIGTERM')
   expect(await worker.exited).toEqual({ code: 143, signal: null })
-}, 60_000)
+})
 
 async function reapingForMs(lab: Lab): Promise<number> {
   const since = await lab.client.hget(lab.store.keys.lane, 'reapingSince')
@@ -109,7 +109,7 @@ describe('the process that keeps a worker', () => {
     expect(await pidsOf(lab)).toEqual([worker.pid])
     await lab.submit('kills', [{ kill: true }])
     expect(await worker.exited).toMatchObject({ signal: 'SIGKILL' })
-  }, 60_000)
+  })
 
   test('has the worker end when it is killed itself', async () => {
     await using lab = new Lab(redis)
@@ -119,7 +119,7 @@ describe('the process that keeps a worker', () => {
     worker.kill('SIGKILL')
     await until(async () => (await pidsOf(lab)).length === 0, { what: 'it has left' })
     await until(() => !isThere(pid!), { what: 'its process is gone' })
-  }, 60_000)
+  })
 
   test('passes the first of several signals on once, whoever else has sent it to the worker too', async () => {
     await using lab = new Lab(redis)
@@ -132,7 +132,7 @@ describe('the process that keeps a worker', () => {
     worker.kill('SIGTERM')
     expect(await worker.exited).toEqual({ code: 0, signal: null })
     expect(await lab.values(job)).toEqual([1])
-  }, 60_000)
+  })
 })
 
 function isThere(pid: number): boolean {

@@ -28,7 +28,7 @@ beforeAll(async () => {
   )
   // The driver knows the code, and nobody runs it.
   mill = await connect({ redis: redis.url, tasks, threads: 0 })
-}, 120_000)
+})
 
 afterAll(async () => {
   await mill.close()

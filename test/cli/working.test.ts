@@ -42,7 +42,7 @@ beforeAll(async () => {
     await mkdir(join(project, 'texts'), { recursive: true })
     await writeFile(join(project, 'texts', name), text)
   }
-}, 120_000)
+})
 
 afterAll(async () => {
   await redis.stop()

@@ -166,7 +166,7 @@ describe('connect', () => {
     // Its worker has been started again.
     expect(await mill.run(square, 3)).toBe(9)
     await mill.close()
-  }, 120_000)
+  })
 
   test('in a task module that a worker loads is refused, with what to do', async () => {
     const file = join(mkdtempSync(join(fileURLToPath(new URL('.', import.meta.url)), '.nested-')), 'tasks.ts')
@@ -208,9 +208,9 @@ console.log('all', (await mill.map(square, range(1000)).results()).length)
   await program.waitForLine(/all 1000/)
   expect(await program.exited).toEqual({ code: 0, signal: null })
   // Its Redis goes some seconds after the last program that used it.
-  await until(() => !isServed(folder), { what: 'the embedded Redis is gone', timeoutMs: 20_000 })
+  await until(() => !isServed(folder), { what: 'the embedded Redis is gone' })
   rmSync(folder, { recursive: true, force: true })
-}, 60_000)
+})
 
 /** Whether a redis-server runs on the project's data. */
 function isServed(folder: string): boolean {

@@ -84,7 +84,7 @@ describe('run and submit', () => {
     // The thread is free again long before the minute is over.
     const started = performance.now()
     await Promise.all([mill().run(square, 1), mill().run(square, 2), mill().run(square, 3)])
-    expect(performance.now() - started).toBeLessThan(10_000)
+    expect(performance.now() - started).toBeLessThan(30_000)
   })
 
   test('cancel of one that waits takes it out before it runs', async () => {

@@ -15,7 +15,7 @@ let bench: Bench
 beforeAll(async () => {
   await compiled()
   bench = await startBench({ redis: { port: true, config: { save: '3600 1' } } })
-}, 120_000)
+})
 afterAll(() => bench[Symbol.asyncDispose]())
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)

@@ -76,7 +76,7 @@ let bench: Bench
 beforeAll(async () => {
   await compiled()
   bench = await startBench({ threads: 1, redis: { port: true } })
-}, 120_000)
+})
 afterAll(() => bench[Symbol.asyncDispose]())
 
 /** Waits until the job says so itself, and then has the command line say it too. */

@@ -38,7 +38,7 @@ beforeAll(async () => {
   const how = ['--threads', '2', '--lease-ms', '2000', '--no-restart']
   worker = startCli(['worker', tasksFile, '--redis', redis.url, ...how, ...names])
   await worker.waitForLine(/^ready/)
-}, 120_000)
+})
 
 afterAll(async () => {
   client.disconnect()

@@ -183,7 +183,7 @@ describe('hostile bytes', () => {
       bytes = bytesOf(0x92, [...bytes], 0xd6, 0x72, [0, 0, 0x01, level === 400 ? 0x00 : 0x01])
     const started = performance.now()
     tryDecoding(bytes, decodeValue)
-    expect(performance.now() - started).toBeLessThan(2000)
+    expect(performance.now() - started).toBeLessThan(30_000)
   })
 
   it.each([

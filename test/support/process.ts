@@ -60,7 +60,7 @@ export function spawnNode(args: readonly string[], options: SpawnOptions = {}): 
     stdout,
     stderr,
     exited,
-    waitForLine: async (pattern, timeoutMs = 20_000) => {
+    waitForLine: async (pattern, timeoutMs = 60_000) => {
       const printed = () => [...stdout, ...stderr]
       const found = await until(
         () => {

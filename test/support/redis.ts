@@ -22,7 +22,7 @@ export interface RedisOptions {
 
 // A socket path must stay under 104 bytes (macOS; Linux 108), which a long TMPDIR alone may exceed.
 const HOME = tmpdir().length > 60 || /\s/.test(tmpdir()) ? '/tmp' : tmpdir()
-const START_TIMEOUT_MS = 20_000
+const START_TIMEOUT_MS = 60_000
 
 /** Starts a private redis-server (or valkey-server) and waits until it answers. It dies with the test process. */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisProcess> {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export interface UntilOptions {
   /** What is waited for, to follow "until": the whole of what a reader of a failed run gets to see. */
   readonly what: string
-  /** @default 20000 */
+  /** @default 60000 */
   readonly timeoutMs?: number
   /** Pause between two looks. @default 20 */
   readonly everyMs?: number
@@ -22,7 +22,7 @@ export class UntilTimeoutError extends Error {
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  { what, timeoutMs = 20_000, everyMs = 20 }: UntilOptions,
+  { what, timeoutMs = 60_000, everyMs = 20 }: UntilOptions,
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs
   let timer: NodeJS.Timeout | undefined

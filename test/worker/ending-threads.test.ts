@@ -53,16 +53,16 @@ describe('a time limit', () => {
       error: { name: 'TaskTimeoutError' },
     })
     expect(valuesOf(outcomes)).toEqual([1, 2, 3, 4])
-    // 1.5 s, a second at most, and the start of a thread.
-    expect(performance.now() - started).toBeLessThan(5000)
+    // 1.5 s, a second at most, and the start of a thread, on a machine that may be slow; it would take a minute.
+    expect(performance.now() - started).toBeLessThan(30_000)
   })
 
   it('aborts the signal of an asynchronous task, and settles it without waiting for it', async () => {
     const started = performance.now()
-    const outcomes = await lab.outcomes(await lab.submit('late', [10_000, 1, 2, 3], { packs: 4 }))
+    const outcomes = await lab.outcomes(await lab.submit('late', [60_000, 1, 2, 3], { packs: 4 }))
     expect(failureOf(outcomes[0]).code).toBe('TASK_TIMEOUT')
     expect(valuesOf(outcomes)).toEqual([1, 2, 3])
-    expect(performance.now() - started).toBeLessThan(5000)
+    expect(performance.now() - started).toBeLessThan(30_000)
     await until(() => lab.workers[0]!.stderr.some(line => line.includes('aborted TASK_TIMEOUT')), {
       what: 'the task has seen its abort',
     })
@@ -117,7 +117,7 @@ describe('a cancellation', () => {
     const started = performance.now()
     await cancel(job)
     await until(async () => (await claimed(lab)).length === 0, { what: 'nothing is claimed any more' })
-    expect(performance.now() - started).toBeLessThan(5000)
+    expect(performance.now() - started).toBeLessThan(30_000)
   })
 
   it('aborts a waiting task at once and frees its thread', async () => {
@@ -125,7 +125,10 @@ describe('a cancellation', () => {
     await untilRunning('waits')
     await lab.store.parts.drop({ ...job, hash: lab.workers[0]!.hash, collector: '' })
     await cancel(job)
-    await until(async () => (await claimed(lab)).length === 0, { what: 'nothing is claimed any more', timeoutMs: 1000 })
+    await until(async () => (await claimed(lab)).length === 0, {
+      what: 'nothing is claimed any more',
+      timeoutMs: 30_000,
+    })
   })
 
   it('of one task settles it as cancelled and leaves the others', async () => {

@@ -15,7 +15,7 @@ let redis: RedisProcess
 beforeAll(async () => {
   await compiled()
   redis = await startLabRedis({ port: true })
-}, 120_000)
+})
 
 afterAll(async () => {
   await redis.stop()
@@ -82,7 +82,7 @@ describe('a task that kills its process', () => {
     const kept = await quarantineOf(lab)
     expect(kept).toHaveLength(1)
     expect(kept[0]).toMatchObject({ index: 1, chunk: { header: { count: 1, deaths: 0, attempt: 1, task: 'kills' } } })
-  }, 90_000)
+  })
 
   it('is shown by `millrace jobs`, and runs again when it is told to', async () => {
     await using lab = new Lab(redis)
@@ -112,7 +112,7 @@ describe('a task that kills its process', () => {
     expect(await lab.store.parts.readCounters(job.job)).toMatchObject({ settled: 2, failed: 0, waiting: 0 })
     expect(await quarantineOf(lab)).toEqual([])
     expect(await jobs('--retry', '1')).toMatchObject({ code: 1, stderr: /RETRY_REFUSED/ })
-  }, 90_000)
+  })
 })
 
 describe('a task that takes memory which no heap limit covers', () => {
@@ -130,7 +130,7 @@ describe('a task that takes memory which no heap limit covers', () => {
     expect(worker.deaths).toBeGreaterThanOrEqual(3)
     // It is noted after its failure is committed.
     await until(async () => (await quarantineOf(lab)).length === 1, { what: 'it is in quarantine, alone' })
-  }, 100_000)
+  })
 })
 
 describe('a task that throws or returns what nobody expects', () => {
@@ -162,5 +162,5 @@ describe('a task that throws or returns what nobody expects', () => {
     })
     expect(seen).toEqual(inputs.map(how => [how, expected[how] ?? { value: 'fine' }]))
     expect(worker.stderr.filter(line => line.includes('ended with exit code'))).toEqual([])
-  }, 90_000)
+  })
 })

@@ -124,7 +124,7 @@ describe('a local worker', () => {
     child.disconnect()
     const [code] = (await once(child, 'exit')) as [number]
     expect(code).toBe(0)
-    expect(performance.now() - started).toBeLessThan(10_000)
+    expect(performance.now() - started).toBeLessThan(30_000)
     expect(await lab.waiting(job)).toBe(1)
   })
 

@@ -156,7 +156,7 @@ export class Lab {
   }
 
   /** Waits until every task is settled, and gives what came of each by index. A partial stands at its first index. */
-  async outcomes({ job, count }: LabJob, timeoutMs = 15_000): Promise<LabOutcome[]> {
+  async outcomes({ job, count }: LabJob, timeoutMs = 60_000): Promise<LabOutcome[]> {
     await until(async () => ((await this.store.parts.readCounters(job))?.settled ?? 0) >= count, {
       what: `all ${count} tasks of ${job} are settled`,
       timeoutMs,
