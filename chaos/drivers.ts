@@ -9,6 +9,7 @@ import type { History } from './history.ts'
 import { leftJobs } from './left-jobs.ts'
 import type { DriverSettings, LeftJob } from './processes/settings.ts'
 import type { Random } from './random.ts'
+import { Stuck } from './stuck.ts'
 
 const driverFile = fileURLToPath(new URL('./processes/driver.ts', import.meta.url))
 
@@ -81,25 +82,19 @@ export class Drivers {
     return left
   }
 
-  /** All see through what they began, and end. */
-  async stop(withinMs: number): Promise<void> {
+  /** All see through what they began, and end. They are given up when nothing has happened any more for `idleMs`. */
+  async stop(idleMs: number): Promise<void> {
     const running = this.#all.filter(({ killed }) => !killed)
     for (const { process } of running) process.kill('SIGUSR2')
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<'late'>(resolve => {
-      timer = setTimeout(() => {
-        resolve('late')
-      }, withinMs)
-    })
+    const stuck = new Stuck(this.#settings.history, idleMs)
     for (const { pid, process } of running) {
-      const exit = await Promise.race([process.exited, late])
+      const exit = await Promise.race([process.exited, stuck.since])
       const said = [...process.stdout.slice(-8), ...process.stderr.slice(-5)].join(' | ')
-      if (exit === 'late')
-        this.surprises.push(`driver ${pid} had not ended ${withinMs / 1000} s after all was healed: ${said}`)
+      if (typeof exit === 'string') this.surprises.push(`driver ${pid} had not ended ${exit}: ${said}`)
       else if (exit.code !== 0)
         this.surprises.push(`driver ${pid} ended with ${String(exit.code ?? exit.signal)}: ${said}`)
     }
-    clearTimeout(timer)
+    stuck.stop()
   }
 
   killAll(): void {

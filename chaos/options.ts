@@ -21,7 +21,7 @@ export interface ChaosOptions {
   readonly burnLeases: number
   /** How many of them there are at a time. */
   readonly burns: number
-  /** How long drivers may take to see through what they began once all is healed. */
+  /** All is healed, and nothing happens any more for so long: then drivers are given up that have not ended. */
   readonly drainSeconds: number
   /** How often memory and keys are measured; 0 is never. */
   readonly sampleSeconds: number
@@ -40,7 +40,7 @@ export const usage = `npm run chaos -- [options]
   --workers N           worker processes (default 4)
   --threads N           threads of each (default 2)
   --lease MS            their lease (default 2000)
-  --drain N             seconds that drivers may take at the end, once all is healed (default 90)
+  --drain N             seconds without an event, once all is healed, after which drivers are given up (default 90)
   --sample N            every N seconds measure the memory of the oldest worker and driver, and Redis's memory and keys;
                         the oldest worker is harmed no more
   --keep                keep the histories of a green run too
