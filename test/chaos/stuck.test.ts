@@ -24,7 +24,7 @@ test('a run in which nothing is written down any more is stuck', async () => {
 test('one that gets on is not, until that has no end', async () => {
   const { stuck, history } = await begin(1000)
   let said: string | undefined
-  void stuck.since.then(words => {
+  const end = stuck.since.then(words => {
     said = words
   })
   const begun = performance.now()
@@ -32,6 +32,7 @@ test('one that gets on is not, until that has no end', async () => {
     history.write({ type: 'submitted', job: 'j' })
     await sleep(20)
   }
+  await end
   expect(said).toBe('8 s after all was healed')
   expect(performance.now() - begun).toBeGreaterThan(7900)
 })
