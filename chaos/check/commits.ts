@@ -1,15 +1,16 @@
 import type { Span } from '../events.ts'
 import { historyOf } from './history-of.ts'
-import type { Commit, Of, Story } from './story.ts'
+import type { Commit, JobStory, Of, Story, Submit } from './story.ts'
 import { pidOf } from './slices.ts'
 import type { Violation } from './violation.ts'
 
 /**
  * At most one accepted commit for each task in each history of Redis. A call that was under way while Redis went back
  * belongs to neither for certain, one without an answer may have run or not: neither counts against anybody. A job may
- * begin anew, and only then commit its tasks again, when Redis has lost something in its life.
+ * begin anew, and only then commit its tasks again, when Redis has lost something in its life, or when a driver that asks
+ * for its id only gets through when it has ended.
  */
-export function checkDoubleCommits({ commits, losses, jobs }: Story): Violation[] {
+export function checkDoubleCommits({ commits, losses, jobs, submits }: Story): Violation[] {
   const found: Violation[] = []
   const accepted = new Map<string, Commit>()
   for (const commit of commits) {
@@ -26,10 +27,12 @@ export function checkDoubleCommits({ commits, losses, jobs }: Story): Violation[
       }
     }
   }
-  return [...found, ...checkIncarnations({ commits, losses, jobs })]
+  return [...found, ...checkIncarnations({ commits, losses, jobs, submits })]
 }
 
-function checkIncarnations({ commits, losses, jobs }: Pick<Story, 'commits' | 'losses' | 'jobs'>): Violation[] {
+type Beginnings = Pick<Story, 'commits' | 'losses' | 'jobs' | 'submits'>
+
+function checkIncarnations({ commits, losses, jobs, submits }: Beginnings): Violation[] {
   const known = new Map<string, Set<string>>()
   return commits.flatMap(({ spans, incarnation, invokedAt }): Violation[] => {
     const job = jobs.get(spans[0]?.job ?? '')
@@ -39,11 +42,19 @@ function checkIncarnations({ commits, losses, jobs }: Pick<Story, 'commits' | 'l
     if (incarnations.has(incarnation)) return []
     incarnations.add(incarnation)
     const isExplained = losses.some(({ endsAt, beginsAt }) => beginsAt >= job.begun.at && endsAt <= invokedAt)
-    if (incarnations.size === 1 || isExplained) return []
+    const beginner = submits.find(submit => submit.job === job.job && submit.incarnation === incarnation)
+    if (incarnations.size === 1 || isExplained || wasAskedForAgain(job, beginner)) return []
     return [
       { rule: 'double commit', what: `job ${job.job} began anew although Redis had lost nothing`, events: [job.begun] },
     ]
   })
+}
+
+/** A driver asked for the id, and was frozen before that got through. Meanwhile another one saw the job to its end. */
+function wasAskedForAgain({ lives }: JobStory, beginner: Submit | undefined): boolean {
+  if (beginner === undefined) return false
+  const hasAsked = lives.some(({ by, attached }) => by === beginner.by && attached?.how === 'same id')
+  return hasAsked && lives.some(({ ended }) => ended?.ending.how === 'complete' && ended.at <= beginner.invokedAt)
 }
 
 /** What the workers that were frozen tried to commit when they were back. */

@@ -137,7 +137,10 @@ function isExplained(job: JobStory, life: Life, story: Story): boolean {
       // The driver that had the inputs is gone.
       return isTakenOver && wasLost
     case 'JOB_NOT_FOUND':
-      return isTakenOver && (wasLost || job.starts.size === 0 || isSettled(job, story.commits))
+      return (
+        isTakenOver &&
+        (wasLost || job.starts.size === 0 || isSettled(job, story.commits) || wasEndedEarly(job.lives, life))
+      )
     default:
       return false
   }
@@ -154,6 +157,13 @@ function isCountTrue(job: JobStory, submitted: number): boolean {
     workload === 'reduce' ||
     workload === 'poison' ||
     Array.from({ length: submitted }, (_, i) => i).every(i => seen.has(i))
+  )
+}
+
+/** Another driver that had attached found that not all inputs had been submitted: with that the job ends. */
+function wasEndedEarly(lives: readonly Life[], own: Life): boolean {
+  return lives.some(
+    ({ ended }) => ended !== own.ended && ended?.ending.how === 'error' && ended.ending.code === 'INPUTS_INCOMPLETE',
   )
 }
 

@@ -27,6 +27,8 @@ export interface JobHost {
   disown(job: DrivenJob): void
   /** Deletes an ended job's keys when there is time. */
   dropLater(store: LaneStore, part: Part): void
+  /** The job has done that itself: it is to be done again should Redis come back with it. */
+  dropped(store: LaneStore, part: Part): void
 }
 
 /** How a job comes about. */
@@ -151,6 +153,7 @@ export class DrivenJob {
   async #dropAsOwn(): Promise<boolean> {
     try {
       const word = await this.store.parts.drop(this.part)
+      if (word === 'dropped') this.#host.dropped(this.store, this.part)
       if (word !== 'replaced') return word === 'dropped'
       const verdict = this.reconciler.judge(await this.store.parts.readCounters(this.id))
       if (verdict instanceof CollectorReplacedError) throw verdict
@@ -171,7 +174,7 @@ export class DrivenJob {
   abort(error: unknown): void {
     if (this.#over) return
     this.fail(error)
-    this.dropAndTell().catch(leaveToExpire)
+    this.#takeOut().catch(() => undefined)
   }
 
   async cancel(error: Error = jobCancelled(this.id)): Promise<void> {
@@ -228,8 +231,13 @@ export class DrivenJob {
     for (const listener of this.#endListeners.splice(0)) listener()
   }
 
-  #takeOut(): Promise<void> {
-    return this.dropAndTell().catch(leaveToExpire)
+  async #takeOut(): Promise<void> {
+    try {
+      await this.dropAndTell()
+      this.#host.dropped(this.store, this.part)
+    } catch {
+      // Redis can't be told: the job's lease lapses, and what is left of it expires.
+    }
   }
 
   /** Removes the part, and has what runs of it stopped. The call that creates it may be under way: then it comes first. */
@@ -352,9 +360,4 @@ class MillraceUnknownError extends Error {
   constructor(cause: unknown) {
     super('Something that is not an Error was thrown while inputs were pulled.', { cause })
   }
-}
-
-/** Redis can't be told: the job's lease lapses, and what is left of it expires. */
-function leaveToExpire(): void {
-  return undefined
 }

@@ -14,6 +14,7 @@ import { Lanes } from '../store/lanes.ts'
 import { isTransient, outcomeUnknown } from '../store/reply-error.ts'
 import type { RedisTarget } from '../store/target.ts'
 import type { DrivenJob, JobHost } from './driven-job.ts'
+import { Dropper } from './dropper.ts'
 import { Fleet } from './fleet.ts'
 import { driverLeaseMs } from './part.ts'
 import { Paces } from './paces.ts'
@@ -22,11 +23,6 @@ import type { Part } from './part.ts'
 /** Longer than any script or snapshot's pause should take. */
 const silenceMs = 10_000
 const pollMs = 2000
-const dropDelayMs = 5
-/** When a drop failed: Redis may be away, or refuse. */
-const dropAgainMs = 500
-/** More that can't be dropped are left to expire. */
-const mostDropped = 10_000
 const renewAtOnce = 1000
 
 /**
@@ -45,10 +41,9 @@ export class Link implements JobHost {
   readonly #control: string
   readonly #jobs = new Map<string, DrivenJob>()
   readonly #answers = new Map<string, (message: AnsweredMessage) => void>()
+  readonly #dropper: Dropper
   readonly #poll: Loop
   readonly #renew: Loop
-  #dropped: { readonly store: LaneStore; readonly part: Part }[] = []
-  #dropTimer: NodeJS.Timeout | undefined
   #lastError: Error | undefined
   readonly #onError = (error: unknown) => {
     this.#lastError = error instanceof Error ? error : undefined
@@ -69,9 +64,15 @@ export class Link implements JobHost {
         client.once('ready', () => {
           client.on('ready', () => {
             this.#reconcileAll()
+            this.#dropper.dropAgain()
           })
         })
       },
+    })
+    this.#dropper = new Dropper({
+      drives: job => this.#jobs.has(job),
+      attach: ({ store, part }) => store.parts.attach(part.job, part.collector, driverLeaseMs, part.hash),
+      onError,
     })
     this.#subscriber = openClient(target, { name: 'millrace:driver:listen', silenceMs })
     this.fleet = new Fleet(this.lanes.first)
@@ -107,8 +108,7 @@ export class Link implements JobHost {
   /** Resolves when all that is to be said is said, or can't be, and the connections are closed. */
   async stop(withinMs: number): Promise<void> {
     this.#stopped = true
-    clearTimeout(this.#dropTimer)
-    if (this.lanes.clients.some(isReady)) await within(withinMs, this.#dropNow())
+    if (this.lanes.clients.some(isReady)) await within(withinMs, this.#dropper.stop())
     this.fleet.changed()
     this.lanes.disconnect()
     this.#subscriber.disconnect()
@@ -148,14 +148,11 @@ export class Link implements JobHost {
   }
 
   dropLater(store: LaneStore, part: Part): void {
-    this.#dropped.push({ store, part })
-    this.#dropIn(dropDelayMs)
+    this.#dropper.dropSoon(store, part)
   }
 
-  #dropIn(ms: number): void {
-    this.#dropTimer ??= setTimeout(() => {
-      this.#dropNow().catch(this.#onError)
-    }, ms)
+  dropped(store: LaneStore, part: Part): void {
+    this.#dropper.remember(store, part)
   }
 
   // Answers -------------------------------------------------------------------------------------------------------------
@@ -233,14 +230,5 @@ export class Link implements JobHost {
       )
       if (known < some.length) for (const job of some) job.reconcile()
     }
-  }
-
-  /** A job whose drop got no answer is dropped again. One that this driver can't drop expires, once its lease has. */
-  async #dropNow(): Promise<void> {
-    this.#dropTimer = undefined
-    const dropped = this.#dropped.splice(0)
-    const outcomes = await Promise.allSettled(dropped.map(({ store, part }) => store.parts.drop(part)))
-    this.#dropped.push(...dropped.filter((_, index) => outcomes[index]?.status === 'rejected').slice(0, mostDropped))
-    if (this.#dropped.length > 0 && !this.#stopped) this.#dropIn(dropAgainMs)
   }
 }

@@ -183,6 +183,20 @@ describe('a task is committed once in each history of Redis', () => {
     expect(rulesBroken(anew(goodTale()))).toEqual(['double commit'])
     expect(rulesBroken(anew(goodTale().lose()))).toEqual([])
   })
+  test('or when a driver that asked for its id gets through when it has ended', () => {
+    const ask = (tale: Tale) => tale.add('d2', { type: 'attached', job: 'j', how: 'same id' })
+    const anew = (tale: Tale) =>
+      tale
+        .submit('d2', 'j', [0, 2], 'submitted', 'i2')
+        .claim('w2/1', 'c2', span('j', 0, 2))
+        .run('w2/1', 'j', 0, 1)
+        .commit('w2/1', 'c2', [span('j', 0, 2)], 'committed', 'i2')
+        .seeBy('d2', 'j', 0, 1)
+        .end('j', { how: 'complete' }, 'd2')
+    expect(rulesBroken(anew(ask(goodTale()).end('j')))).toEqual([])
+    expect(rulesBroken(anew(ask(goodTale())).end('j'))).toEqual(['double commit'])
+    expect(rulesBroken(anew(goodTale().end('j')))).toEqual(['double commit'])
+  })
 })
 
 test('a claim is one thread’s, for ever', () => {
@@ -291,6 +305,13 @@ describe('a job ends with an error only where something explains it', () => {
     expect(rulesBroken(takenOver(goodTale()).fail('j', 'JOB_NOT_FOUND', undefined, 'd2'))).toEqual([])
     const early = new Tale().begin('j').run('w1/1', 'j', 0).see('j', 0)
     expect(rulesBroken(takenOver(early).fail('j', 'JOB_NOT_FOUND', undefined, 'd2'))).toEqual(['unexplained error'])
+  })
+  test('one that another driver ended, because not all its inputs had come, is gone for the next', () => {
+    const early = () => takenOver(new Tale().begin('j', { count: 5 }).run('w1/1', 'j', 0, 1).see('j', 0, 1))
+    const next = (tale: Tale) =>
+      tale.add('d3', { type: 'attached', job: 'j', how: 'attach' }).fail('j', 'JOB_NOT_FOUND', undefined, 'd3')
+    expect(rulesBroken(next(early()).fail('j', 'INPUTS_INCOMPLETE', 2, 'd2'))).toEqual([])
+    expect(rulesBroken(next(early()))).toEqual(['unexplained error'])
   })
   test('inputs are missing when the driver that had them died, and the count is true', () => {
     const halfway = () => takenOver(new Tale().begin('j', { count: 5 }).run('w1/1', 'j', 0, 1).see('j', 0, 1))
