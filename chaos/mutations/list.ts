@@ -98,6 +98,13 @@ export const mutations: readonly Mutation[] = [
     caughtBy: { tests: ['test/protocol/scripts-collect.test.ts'] },
   },
   {
+    name: 'what Redis comes back with is not dropped again',
+    file: 'src/driver/link.ts',
+    from: '            this.#dropper.dropAgain()\n',
+    to: '',
+    caughtBy: { tests: ['test/driver/dropper.test.ts'] },
+  },
+  {
     name: 'what a thread left in a claim stays there',
     file: 'src/worker/claim-keeper.ts',
     from: '    await emptyClaim(store, claim, ({ job }, jobHash) => store.claims.giveBack(job, jobHash, claim))\n',
