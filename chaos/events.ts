@@ -6,6 +6,11 @@ import type { SubmitMessage } from '../src/store/trace.ts'
  */
 export type Event = { readonly at: number; readonly by: string } & Happening
 
+/** The process of a thread or process. */
+export function pidOf(by: string): string {
+  return by.split('/')[0] ?? by
+}
+
 export type Happening = TaskHappening | SubmitHappening | CommitHappening | DriverHappening | FaultHappening
 
 /** Chunks, runs: consecutive tasks of a job. */

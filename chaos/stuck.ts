@@ -1,7 +1,7 @@
 import { historyBytes } from './history.ts'
 
-/** A run may be slow, but not for ever. */
-const mostIdleTimes = 8
+/** A run may be slow, but not for ever: it may take so many times as long as it may be idle. */
+const mostTimes = 8
 
 /** Notices that a run does not get on: nothing is written down any more, or there is no end to it. */
 export class Stuck {
@@ -21,7 +21,7 @@ export class Stuck {
           if (bytesNow !== bytes) changedAt = now
           bytes = bytesNow
           if (now - changedAt > idleMs) resolve(`when all was healed and nothing had happened for ${idleMs / 1000} s`)
-          if (now - begun > mostIdleTimes * idleMs) resolve(`${(mostIdleTimes * idleMs) / 1000} s after all was healed`)
+          if (now - begun > mostTimes * idleMs) resolve(`${(mostTimes * idleMs) / 1000} s after all was healed`)
         },
         Math.min(500, idleMs / 4),
       )

@@ -1,7 +1,7 @@
+import { pidOf } from '../events.ts'
 import type { Span } from '../events.ts'
 import { historyOf } from './history-of.ts'
 import type { Commit, JobStory, Of, Story, Submit } from './story.ts'
-import { pidOf } from './slices.ts'
 import type { Violation } from './violation.ts'
 
 /**

@@ -1,5 +1,5 @@
+import { pidOf } from '../events.ts'
 import type { Of, Story } from './story.ts'
-import { pidOf } from './slices.ts'
 import type { Violation } from './violation.ts'
 
 /** How long a chunk of a killed worker waited until it ran again. */

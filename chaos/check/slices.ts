@@ -1,3 +1,4 @@
+import { pidOf } from '../events.ts'
 import type { Event } from '../events.ts'
 
 /** The events of a run that are wanted, in the order of their time; may be asked again and again. */
@@ -58,11 +59,6 @@ export function pickFences(pids: ReadonlySet<string>): Pick {
 export function pickJobs(event: Event): Event | undefined {
   const isOfJob = ['submit', 'begun', 'attached', 'submitted', 'ended'].includes(event.type)
   return isOfJob || isOfRun(event) ? event : undefined
-}
-
-/** The process of a thread or process. */
-export function pidOf(by: string): string {
-  return by.split('/')[0] ?? by
 }
 
 /** An answer goes with its call. */

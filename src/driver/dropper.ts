@@ -55,11 +55,15 @@ export class Dropper {
     if (this.#due.length > 0) this.#dropIn(delayMs)
   }
 
-  /** Drops what is due now, if that can be done. */
-  async stop(): Promise<void> {
+  /** Nothing more is dropped, but by `flush`. */
+  stop(): void {
     this.#stopped = true
     clearTimeout(this.#timer)
-    await this.#dropNow()
+  }
+
+  /** Drops what is due now, if that can be done. */
+  flush(): Promise<void> {
+    return this.#dropNow()
   }
 
   #dropIn(ms: number): void {

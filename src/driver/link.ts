@@ -108,7 +108,8 @@ export class Link implements JobHost {
   /** Resolves when all that is to be said is said, or can't be, and the connections are closed. */
   async stop(withinMs: number): Promise<void> {
     this.#stopped = true
-    if (this.lanes.clients.some(isReady)) await within(withinMs, this.#dropper.stop())
+    this.#dropper.stop()
+    if (this.lanes.clients.some(isReady)) await within(withinMs, this.#dropper.flush())
     this.fleet.changed()
     this.lanes.disconnect()
     this.#subscriber.disconnect()

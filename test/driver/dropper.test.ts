@@ -1,8 +1,10 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { Dropper } from '../../src/driver/dropper.ts'
+import { Part } from '../../src/driver/part.ts'
 import { connect, JobNotFoundError } from '../../src/index.ts'
 import { partKeys } from '../../src/protocol/keys.ts'
 import { encodeBatch } from '../../src/protocol/values.ts'
-import { driverLeaseMs, useRedis } from '../store/support/lane.ts'
+import { driverLeaseMs, plainFields, useRedis } from '../store/support/lane.ts'
 import type { TestJob, TestLane } from '../store/support/lane.ts'
 import { until } from '../support/until.ts'
 
@@ -79,4 +81,20 @@ test('one that another driver has by then is not', async () => {
   await mill.close()
   expect(await lane.record(part)).toMatchObject({ collector: 'other', settled: 2 })
   expect(Object.keys(await lane.results(part))).toEqual(['0', '1'])
+})
+
+test('one that is stopped while Redis is away leaves nothing that goes on', async () => {
+  const lane = redis.lane()
+  const { job, incarnation, collector } = await settledJob(lane)
+  lane.client.disconnect()
+  vi.useFakeTimers()
+  onTestFinished(() => {
+    vi.useRealTimers()
+  })
+  const dropper = new Dropper({ drives: () => false, attach: () => Promise.resolve(), onError: () => undefined })
+  dropper.dropSoon(lane, new Part(job, collector, plainFields, { incarnation }))
+  expect(vi.getTimerCount()).toBe(1)
+  dropper.stop()
+  await dropper.flush()
+  expect(vi.getTimerCount()).toBe(0)
 })
