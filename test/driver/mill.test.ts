@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Signal } from '../../src/driver/signal.ts'
 import {
   ConnectionClosedError,
   JobAlreadyConsumedError,
@@ -327,11 +328,19 @@ describe('map', () => {
 
 describe('reduce', () => {
   test('with a reducer in the turn of map combines on the workers, and initial enters once', async () => {
-    const job = mill().map(square, range(100_000))
+    const looked = new Signal()
+    async function* inputs() {
+      yield* numbers(99_999)
+      // The job must not be over before its record has been looked at.
+      await looked.wait()
+      yield 99_999
+    }
+    const job = mill().map(square, inputs())
     const sum = job.reduce(add, 1000)
     const reducerName = await until(() => bench.redis.cli('HGET', `{millrace:default:0}:part:${job.id}`, 'reducer'), {
       what: 'the job is there',
     })
+    looked.fire()
     expect(reducerName).toBe('add')
     expect(await sum).toBe(numbers(100_000).reduce((total, x) => total + x * x, 1000))
   })
