@@ -1,10 +1,10 @@
-import { fileURLToPath } from 'node:url'
 import { spawnNode } from '../test/support/process.ts'
 import type { NodeProcess } from '../test/support/process.ts'
+import { compile } from './compile.ts'
 import type { History } from './history.ts'
 import type { WorkerSettings } from './processes/settings.ts'
 
-const workerFile = fileURLToPath(new URL('./processes/worker.ts', import.meta.url))
+const workerScript = new URL('./processes/worker.ts', import.meta.url)
 
 /** More than a worker needs to finish what it runs, and to say goodbye. */
 const drainMs = 30_000
@@ -25,6 +25,7 @@ export class Fleet {
   readonly #history: History
   readonly #sparesOldest: boolean
   readonly #workers = new Set<Worker>()
+  #script = ''
   #stopping = false
   /** Ends of workers that nobody asked for, in words. */
   readonly surprises: string[] = []
@@ -55,6 +56,7 @@ export class Fleet {
 
   /** Resolves when all are ready. */
   async start(): Promise<void> {
+    this.#script = await compile(workerScript, this.#settings.history)
     await Promise.all(Array.from({ length: this.#size }, () => this.#spawn()))
   }
 
@@ -92,7 +94,7 @@ export class Fleet {
   }
 
   async #spawn(): Promise<void> {
-    const child = spawnNode(['--import', 'tsx', workerFile, JSON.stringify(this.#settings)], {
+    const child = spawnNode([this.#script, JSON.stringify(this.#settings)], {
       env: { MILLRACE_CHAOS_HISTORY: this.#settings.history },
     })
     const worker: Worker = { pid: child.pid, process: child, ready: false, frozen: false, killed: false }
