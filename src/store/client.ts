@@ -1,9 +1,9 @@
-import { Command, Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
 import { ConnectionClosedError } from '../errors.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { clusterConnector } from './cluster-connector.ts'
 import type { Place } from './cluster-connector.ts'
+import { Command, Redis } from './ioredis.ts'
 import { refusesUser, replyCode } from './reply-error.ts'
 import type { RedisTarget } from './target.ts'
 

@@ -2,10 +2,10 @@ import { connect as connectPlain } from 'node:net'
 import type { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AbstractConnector } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { ClusterMap } from './cluster-map.ts'
+import { AbstractConnector } from './ioredis.ts'
 import type { ClusterTarget, NodeAddress } from './target.ts'
 
 /** Which node of a Cluster a connection is to: the master that has a slot, a certain one, or any. */

@@ -1,5 +1,5 @@
-import { Redis } from 'ioredis'
 import { RedisUnreachableError } from '../errors.ts'
+import { Redis } from './ioredis.ts'
 import type { ClusterTarget, NodeAddress } from './target.ts'
 
 /** Who has which slots, as one node of a Redis Cluster sees it. */

@@ -1,5 +1,5 @@
-import { Command } from 'ioredis'
 import type { Writable } from 'node:stream'
+import { Command } from './ioredis.ts'
 import type { Argument } from './run-script.ts'
 
 /** What is longer than this goes to the socket as it is; what is shorter is copied together. */

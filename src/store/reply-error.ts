@@ -1,4 +1,4 @@
-import { ReplyError } from 'ioredis'
+import { ReplyError } from './ioredis.ts'
 
 /**
  * The code that begins an error reply of Redis (`OOM`, `NOSCRIPT`, `LOADING`, …), which is part of its protocol, or
@@ -7,7 +7,7 @@ import { ReplyError } from 'ioredis'
 export function replyCode(error: unknown): string | undefined {
   if (!(error instanceof ReplyError)) return undefined
   // An error inside a script keeps its code: "OOM command not allowed … script: …".
-  return /^-?([A-Z]{2,20})\b/.exec((error as Error).message)?.[1]
+  return /^-?([A-Z]{2,20})\b/.exec(error.message)?.[1]
 }
 
 /** Redis lives but refuses to write now: over its memory limit, unable to save, a replica, or too few replicas. */

@@ -1,6 +1,6 @@
-import { Cluster, Redis } from 'ioredis'
 import type { ClusterNode, ClusterOptions, RedisOptions } from 'ioredis'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
+import { Cluster, Redis } from './ioredis.ts'
 import { refusesUser } from './reply-error.ts'
 
 /** What a user may give as `redis`: a URL, ioredis options (with `sentinels` for Sentinel), Cluster nodes, or an ioredis instance. */
