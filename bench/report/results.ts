@@ -82,6 +82,7 @@ function sideLine({ side, median, min, max, samples, how }: Measured): string {
   return `| ${side} | ${round(median)} (${round(min)} – ${round(max)}) | ${samples.length} | ${how} |`
 }
 
+/** A sentence begins with a capital letter, but Π is not π. */
 function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1)
+  return text.replace(/^[a-z]/, letter => letter.toUpperCase())
 }
