@@ -1,4 +1,4 @@
-import { codeOfPoison, poisonLimitMs, valueOf } from '../events.ts'
+import { codeOfPoison, pidOf, poisonLimitMs, valueOf } from '../events.ts'
 import type { Event, JobSpec, Poison } from '../events.ts'
 import type { Commit, JobStory, Life, Of, Story } from './story.ts'
 import type { Rule, Violation } from './violation.ts'
@@ -15,7 +15,7 @@ function checkJob(job: JobStory, story: Story): Violation[] {
   }
   for (const life of job.lives) {
     checkOrder(job.spec, life, blame)
-    for (const outcome of life.outcomes) checkOutcome(job, outcome, blame)
+    for (const outcome of life.outcomes) checkOutcome(job, story, outcome, blame)
   }
   checkEndings(job, story, blame)
   return found
@@ -36,7 +36,12 @@ function checkOrder({ workload }: JobSpec, { outcomes }: Life, blame: Blame): vo
   }
 }
 
-function checkOutcome({ spec, starts, effects }: JobStory, outcome: Of<'result'> | Of<'failed'>, blame: Blame): void {
+function checkOutcome(
+  { spec, starts, effects }: JobStory,
+  { freezes }: Story,
+  outcome: Of<'result'> | Of<'failed'>,
+  blame: Blame,
+): void {
   const { index } = outcome
   const poison = spec.poison[index]
   if (index < 0 || index >= spec.count) return blame('wrong value', `there is no task ${index}`, outcome)
@@ -46,7 +51,7 @@ function checkOutcome({ spec, starts, effects }: JobStory, outcome: Of<'result'>
     if (expected === undefined) {
       const rule = outcome.code === 'TASK_QUARANTINED' ? 'charged wrongly' : 'unexplained error'
       blame(rule, `task ${index} does no harm and failed with ${outcome.code}`, outcome)
-    } else if (outcome.code !== expected && !isExcused(poison, starts.get(index), outcome))
+    } else if (outcome.code !== expected && !isExcused(poison, starts.get(index), freezes, outcome))
       blame('unexplained error', `task ${index} (${poison}) failed with ${outcome.code}, not ${expected}`, outcome)
     return
   }
@@ -60,12 +65,23 @@ function checkOutcome({ spec, starts, effects }: JobStory, outcome: Of<'result'>
 function isExcused(
   poison: Poison | undefined,
   starts: readonly Of<'started'>[] = [],
+  freezes: Story['freezes'],
   { code, at }: Of<'failed'>,
 ): boolean {
+  // Its process stood still before anybody saw how it ended, and when it went on the time was over.
+  if (code === 'TASK_TIMEOUT' && starts.some(start => at - start.at >= poisonLimitMs && stoodStill(start, at, freezes)))
+    return true
   // It had all of its time: a worker that was frozen meanwhile does not fill its heap before that is over.
   if (poison === 'heap') return code === 'TASK_TIMEOUT' && starts.some(start => at - start.at >= poisonLimitMs)
   // It runs so long that its process was killed, or taken for dead, under it each time.
   return poison === 'loop' && code === 'TASK_QUARANTINED' && starts.length >= maxDeaths
+}
+
+/** Whether its process was frozen after it started, and before it was known to have failed. */
+function stoodStill(start: Of<'started'>, failedAt: number, freezes: Story['freezes']): boolean {
+  return freezes.some(
+    ({ pid, frozenAt, thawedAt }) => pid === pidOf(start.by) && thawedAt >= start.at && frozenAt <= failedAt,
+  )
 }
 
 /** The workers' default. */

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../../test/support/until.ts'
 import { between } from '../random.ts'
 import type { Random } from '../random.ts'
 import type { BehindProxy } from '../server.ts'
@@ -104,11 +105,16 @@ export const slowLoading = ofSingle(async (server, world, dice) => {
   const restart = async () => {
     await server.kill()
     const begun = performance.now()
-    const lift = sleep(mostMs).then(() => server.ask('', 'CONFIG', 'SET', 'key-load-delay', '0'))
-    lift.catch(() => undefined)
-    await server.start({ 'key-load-delay': '2000', 'loading-process-events-interval-bytes': '1024' })
+    const lift = async () => {
+      await sleep(mostMs)
+      // On a busy machine it may not listen yet.
+      await until(() => server.ask('', 'CONFIG', 'SET', 'key-load-delay', '0'), { what: 'Redis loads quickly' })
+    }
+    await Promise.all([
+      lift(),
+      server.start({ 'key-load-delay': '2000', 'loading-process-events-interval-bytes': '1024' }),
+    ])
     tookMs = performance.now() - begun
-    await server.ask('', 'CONFIG', 'SET', 'key-load-delay', '0')
   }
   if (server.persistence === 'always') await restart()
   else await losing(world, restart)

@@ -395,6 +395,21 @@ describe('a task is charged for what it did itself', () => {
     expect(rulesBroken(timedOut(10_000).end('j'))).not.toContain('unexplained error')
     expect(rulesBroken(timedOut(5000).end('j'))).toContain('unexplained error')
   })
+  test('one whose process stood still until its time was over may have run out of it, whatever it does', () => {
+    const exits = (frozen: boolean, afterMs: number) => {
+      const tale = new Tale().begin('j', { workload: 'poison', poison: { 1: 'exit' } }).run('w1/1', 'j', 0, 1)
+      if (frozen)
+        tale
+          .freeze('w1')
+          .wait(afterMs)
+          .add('harness', { type: 'thawed', what: 'worker', pid: 'w1', declaredDead: false })
+      else tale.wait(afterMs)
+      return tale.add('d1', { type: 'failed', job: 'j', index: 1, code: 'TASK_TIMEOUT' }).see('j', 0).end('j')
+    }
+    expect(rulesBroken(exits(true, 10_000))).not.toContain('unexplained error')
+    expect(rulesBroken(exits(true, 5000))).toContain('unexplained error')
+    expect(rulesBroken(exits(false, 10_000))).toContain('unexplained error')
+  })
   test('one that never ends is set aside when its process died under it three times, not sooner', () => {
     const setAside = (deaths: number) => {
       const tale = new Tale().begin('j', { workload: 'poison', poison: { 1: 'loop' } }).run('w1/1', 'j', 0)
