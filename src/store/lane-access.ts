@@ -4,7 +4,7 @@ import type { Lane } from '../protocol/keys.ts'
 import type { Script } from '../protocol/script.ts'
 import { expel } from '../protocol/scripts/mend.ts'
 import type { Client } from './client.ts'
-import { isDamage, kindsOf, mendKeys } from './mend.ts'
+import { isDamage, kindsOf, mendKeys, mostDamages } from './mend.ts'
 import type { KindOfKey } from './mend.ts'
 import { runScript } from './run-script.ts'
 import { runWithPayloads } from './run-with-payloads.ts'
@@ -34,14 +34,16 @@ export class LaneAccess {
 
   /**
    * Reads keys, or blocks on them. Where something else stands in one than must, that is cleared away, and it is read
-   * again: what is not there is what every reader can cope with.
+   * again, also when another process was first to clear it: what is not there is what every reader can cope with.
    */
   async read<T>(keys: readonly KindOfKey[], read: () => Promise<T>): Promise<T> {
-    try {
-      return await read()
-    } catch (error) {
-      if (!isDamage(error) || (await this.mend(keys)) === 0) throw error
-      return read()
+    for (let damages = 0; ; damages++) {
+      try {
+        return await read()
+      } catch (error) {
+        if (!isDamage(error) || damages === mostDamages) throw error
+        await this.mend(keys)
+      }
     }
   }
 

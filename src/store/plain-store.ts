@@ -188,12 +188,13 @@ export class PlainStore {
     }
   }
 
-  /** Reads one of our keys, again where something else stood in it and was cleared away. */
+  /** Reads one of our keys, again where something else stood in it and was cleared away, by whomever. */
   async #read<T>(key: KindOfKey, read: () => Promise<T>): Promise<T> {
     try {
       return await read()
     } catch (error) {
-      if (!isDamage(error) || (await this.#mend([key])) === 0) throw error
+      if (!isDamage(error)) throw error
+      await this.#mend([key])
       return read()
     }
   }

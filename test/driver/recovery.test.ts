@@ -200,8 +200,12 @@ describe('when connections break', () => {
     const client = openClient(redisTarget(bench.redis.url), { name: 'test', silenceMs: 5000 })
     const store = new LaneStore(client, lane)
     const record = await store.parts.readPart(job.id)
-    await client.zadd(store.keys.driven, 1, job.id)
-    expect(await store.upkeep.park(job.id, record?.hash ?? '')).toBe('parked')
+    const park = async () => {
+      await client.zadd(store.keys.driven, 1, job.id)
+      return (await store.upkeep.park(job.id, record?.hash ?? '')) === 'parked'
+    }
+    // The driver may say that it lives between the two.
+    await until(park, { what: 'the job is parked' })
     client.disconnect()
     expect(await results).toEqual(numbers(200))
   })
