@@ -58,7 +58,7 @@ export function openClient(target: RedisTarget, role: ClientRole, place: Place =
   client.on('close', () => {
     leaving = false
   })
-  return rejectingUnanswered(forgivingOwnCommands(client))
+  return comingBack(rejectingUnanswered(forgivingOwnCommands(client)))
 }
 
 /** The user's options, and how the server is found each time that the connection is made. */
@@ -121,6 +121,29 @@ function rejectingUnanswered(client: Redis): Redis {
   })
   return client
 }
+
+/**
+ * A client ends for good when its connector gives up looking for the server: with Sentinel, when it hears from a former
+ * connection's failover detector that the master has changed just while it asks who that is. Unless it was we who closed
+ * it, it connects anew.
+ */
+function comingBack(client: Redis): Redis {
+  let closed = false
+  const disconnect = client.disconnect.bind(client)
+  client.disconnect = (reconnect = false) => {
+    closed ||= !reconnect
+    disconnect(reconnect)
+  }
+  client.on('end', () => {
+    if (closed) return
+    setTimeout(() => {
+      if (!closed) client.connect().catch(() => undefined)
+    }, comeBackMs)
+  })
+  return client
+}
+
+const comeBackMs = 100
 
 /** Whether commands go out right now. */
 export function isReady(client: Client): boolean {

@@ -43,3 +43,29 @@ test('a connection that is closed while it subscribes again ends nobody’s proc
     await proxy.close()
   }
 })
+
+test('a connection whose connector gave up once comes back, unless it was closed', async () => {
+  const client = openClient(redisTarget(redis.url), { name: 'millrace:test', silenceMs: 5000 })
+  client.on('error', () => undefined)
+  // Not `once`, which an error would reject.
+  const happening = (event: 'end' | 'ready') => new Promise(resolve => client.once(event, resolve))
+  await client.ping()
+  const connector = Reflect.get(client, 'connector') as { connect: () => Promise<unknown> }
+  const connect = connector.connect.bind(connector)
+  // As Sentinel's does when it is told to leave while it asks for the master.
+  connector.connect = () => {
+    connector.connect = connect
+    return Promise.reject(new Error('Connection is closed.'))
+  }
+  const ended = happening('end')
+  client.disconnect(true)
+  await ended
+  await happening('ready')
+  expect(await client.ping()).toBe('PONG')
+
+  const closed = happening('end')
+  client.disconnect()
+  await closed
+  await new Promise(resolve => setTimeout(resolve, 300))
+  expect(client.status).toBe('end')
+})
