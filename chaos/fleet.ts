@@ -25,6 +25,8 @@ export class Fleet {
   readonly #history: History
   readonly #sparesOldest: boolean
   readonly #workers = new Set<Worker>()
+  /** Of all workers that there were. */
+  readonly #pids = new Set<number>()
   #script = ''
   #stopping = false
   /** Ends of workers that nobody asked for, in words. */
@@ -97,6 +99,12 @@ export class Fleet {
     const child = spawnNode([this.#script, JSON.stringify(this.#settings)], {
       env: { MILLRACE_CHAOS_HISTORY: this.#settings.history },
     })
+    // In hours of kills the system gives out numbers again, and a history is told from others by the number.
+    if (this.#pids.has(child.pid)) {
+      child.kill('SIGKILL')
+      return this.#spawn()
+    }
+    this.#pids.add(child.pid)
     const worker: Worker = { pid: child.pid, process: child, ready: false, frozen: false, killed: false }
     this.#workers.add(worker)
     const ended = child.exited.then(({ code, signal }) => {
