@@ -91,6 +91,20 @@ export const mutations: readonly Mutation[] = [
     caughtBy: { tests: ['test/driver/rewind.test.ts'] },
   },
   {
+    name: 'a checkpoint moves over results that Redis has lost',
+    file: `${scripts}/collect.ts`,
+    from: "elseif mustHaveAll or (value and accumulator ~= '') then",
+    to: "elseif value and accumulator ~= '' then",
+    caughtBy: { tests: ['test/driver/rewind.test.ts'] },
+  },
+  {
+    name: 'a checkpoint moves from wherever it is',
+    file: `${scripts}/collect.ts`,
+    from: "if mustHaveAll and (record[3] or '0') ~= from then return 'clash' end",
+    to: '',
+    caughtBy: { tests: ['test/protocol/scripts-collect.test.ts'] },
+  },
+  {
     name: 'anybody may release results',
     file: `${scripts}/collect.ts`,
     from: "if record[2] ~= collector then return 'replaced' end\nlocal used",

@@ -120,7 +120,7 @@ export class Delivery {
     assembler.restart(record.cursor)
     this.#handed = record.cursor + released
     this.onRewind?.(record.checkpoint)
-    releaser.resume()
+    releaser.resume(record.cursor)
     collector.reset(released)
     collector.expect(record.settled)
     collector.scan()

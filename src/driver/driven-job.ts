@@ -85,7 +85,7 @@ export class DrivenJob {
     this.assembler = new Assembler(cursor)
     this.collector = new Collector(this, releasedBefore)
     this.submitter = new Submitter(this, record)
-    this.releaser = new Releaser(this)
+    this.releaser = new Releaser(this, cursor)
     this.reconciler = new Reconciler(this)
     this.delivery = new Delivery(this, cursor + releasedBefore)
     host.adopt(this)

@@ -11,11 +11,12 @@ import { within } from '../runtime/within.ts'
 import type { Client } from '../store/client.ts'
 import type { LaneStore } from '../store/lane-store.ts'
 import { Lanes } from '../store/lanes.ts'
-import { isTransient, outcomeUnknown } from '../store/reply-error.ts'
+import { isTransient, outcomeUnknown, refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import type { RedisTarget } from '../store/target.ts'
 import type { DrivenJob, JobHost } from './driven-job.ts'
 import { Dropper } from './dropper.ts'
 import { Fleet } from './fleet.ts'
+import { redisRefused } from './job-errors.ts'
 import { driverLeaseMs } from './part.ts'
 import { Paces } from './paces.ts'
 import type { Part } from './part.ts'
@@ -118,15 +119,20 @@ export class Link implements JobHost {
 
   /**
    * Asks until there is an answer, whatever happens to the connection meanwhile: for what does no harm when it is asked
-   * twice. Whoever attaches while Redis restarts waits, like everybody else.
+   * twice. Whoever attaches while Redis restarts, or refuses to write, waits like everybody else, and `waiter` says why.
+   *
+   * @throws {RedisRefusesWritesError} when Redis answers with an error that waiting does not change.
    */
-  async ask<T>(question: () => Promise<T>): Promise<T> {
+  async ask<T>(question: () => Promise<T>, waiter?: { waitingFor: string | undefined }): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await question()
       } catch (error) {
         const isOver = this.#stopped || (error instanceof MillraceError && !(error instanceof ConnectionClosedError))
-        if (isOver || !(outcomeUnknown(error) || isTransient(error))) throw error
+        if (isOver) throw error
+        if (refusesWrites(error)) {
+          if (waiter !== undefined) waiter.waitingFor = refusalInWords(error)
+        } else if (!outcomeUnknown(error) && !isTransient(error)) throw redisRefused(error)
       }
       await new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(attempt, { firstMs: 20, mostMs: 1000 })))
     }

@@ -188,7 +188,7 @@ async function findOrMake(
 ): Promise<PartRecord | undefined> {
   const { link } = context
   while (!opening.ended) {
-    const record = await findExisting(context, store, request, fields)
+    const record = await findExisting(context, store, request, fields, opening)
     if (record !== undefined) return record
     const part = new Part(request.id, link.token, fields, { shared: request.shared })
     if (!(await makeRecord(store.parts, part, link.paces.of(fields), opening))) continue
@@ -206,6 +206,7 @@ async function findExisting(
   store: LaneStore,
   request: JobRequest,
   fields: PartFields,
+  opening: Opening,
 ): Promise<PartRecord | undefined> {
   const { id } = request
   const found = await link.ask(() => store.parts.readPart(id))
@@ -219,7 +220,7 @@ async function findExisting(
       `A job with the id ${id} exists with another ${word} (${found[differs]}, not ${fields[differs]}). Choose another id, or attach to that job.`,
     )
   }
-  const record = await link.ask(() => store.parts.attach(id, link.token, driverLeaseMs, fields.hash))
+  const record = await link.ask(() => store.parts.attach(id, link.token, driverLeaseMs, fields.hash), opening)
   return record?.state === 'cancelled' ? undefined : record
 }
 

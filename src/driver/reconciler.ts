@@ -147,7 +147,7 @@ export class Reconciler {
           this.#job.releaser.resume()
           this.#job.submitter.halt()
         } else if (first < record.cursor && first + count > record.cursor)
-          // The checkpoint was stored before Redis said that it had gone back: what is behind it only exists together with what is before.
+          // Nobody of ours moves a checkpoint there: what is behind it only exists together with what is before.
           this.#job.fail(tasksLost(part.job, [[record.cursor, first + count]]))
         else delivery.rewind(record)
         return

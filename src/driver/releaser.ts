@@ -23,8 +23,18 @@ const mostBytes = 4 * 1024 * 1024
 const mostTasks = 32_768
 const delayMs = 25
 const retryMs = 500
+/** No cursor is here, so that a checkpoint from here on is refused. */
+const nowhere = -1
 /** Encoding the accumulator may take this share of the time: a large one is stored less often. */
 const encodingShare = 0.1
+
+/** One call. It is sent again as it is until its reply comes, so that no checkpoint is stored on top of one that may be. */
+interface Batch {
+  readonly runs: readonly Arrival[]
+  readonly cursor: number | undefined
+  readonly accumulator: Buffer | undefined
+  readonly from: number | undefined
+}
 
 /** Deletes from Redis what the consumer has used, in batches, and stores how far it is in the same step. */
 export class Releaser {
@@ -33,6 +43,9 @@ export class Releaser {
   #bytes = 0
   #tasks = 0
   #cursor: number | undefined
+  /** Where the cursor is in Redis; undefined when that is not known. */
+  #stored: number | undefined
+  #batch: Batch | undefined
   #dirty = false
   #timer: NodeJS.Timeout | undefined
   #flushing: Promise<void> | undefined
@@ -43,8 +56,10 @@ export class Releaser {
   /** What a reduction has up to the cursor, encoded. May throw for what can't travel. */
   accumulator: (() => Buffer) | undefined
 
-  constructor(host: ReleaserHost) {
+  /** `stored`: how far an earlier driver's consumer was. */
+  constructor(host: ReleaserHost, stored: number) {
     this.#host = host
+    this.#stored = stored
   }
 
   /** The consumer is done with everything up to `cursor` (when it goes in order), and with this run. */
@@ -62,24 +77,27 @@ export class Releaser {
     else this.#flushIn(Math.max(delayMs, this.#notBefore - performance.now()))
   }
 
-  /** Redis lost the part: it is to be told again how far the consumer is. The old runs are gone with it. */
+  /** Redis lost the part: the new one is to be told how far the consumer is. The old runs are gone with it. */
   restate(): void {
-    this.#runs = []
-    this.#bytes = 0
-    this.#tasks = 0
+    this.#forget()
+    this.#stored = 0
     this.#dirty = this.#cursor !== undefined
     if (this.#dirty) this.#flushIn(retryMs)
   }
 
   /** What was used is not so in Redis any more: nothing is released until `resume`, which begins with nothing. */
   suspend(): void {
+    this.#forget()
     this.#suspended = true
     this.#cursor = undefined
-    this.restate()
+    this.#stored = undefined
+    this.#dirty = false
   }
 
-  resume(): void {
+  /** `stored`: where the cursor is in Redis, if that is known. */
+  resume(stored?: number): void {
     this.#suspended = false
+    this.#stored = stored
   }
 
   /** Resolves when what has been added is released, or has failed for now. */
@@ -113,24 +131,30 @@ export class Releaser {
     }, ms)
   }
 
+  #forget(): void {
+    this.#runs = []
+    this.#bytes = 0
+    this.#tasks = 0
+    this.#batch = undefined
+  }
+
   async #flush(): Promise<void> {
     const { part, store } = this.#host
-    const runs = this.#runs.splice(0, mostRuns)
-    this.#bytes = this.#runs.reduce((bytes, run) => bytes + run.valueBytes, 0)
-    this.#tasks = this.#runs.reduce((tasks, run) => tasks + run.count, 0)
-    this.#dirty = this.#runs.length > 0
     try {
-      const accumulator = this.#encode()
+      const batch = (this.#batch ??= this.#next())
       if (this.#stopped) return
-      const word = await store.parts.release(part, { runs, cursor: this.#cursor, accumulator })
+      const word = await store.parts.release(part, batch)
       this.#damages = 0
-      if (this.#isStopped()) return
+      if (this.#isStopped() || this.#batch !== batch) return
       if (word === 'clash') this.#host.clashed()
-      else if (word !== 'released') this.#again([], word)
+      else if (word === 'released') {
+        this.#batch = undefined
+        this.#stored = batch.cursor
+      } else this.#again(word)
     } catch (error) {
       if (this.#stopped) return
-      if (outcomeUnknown(error) || isTransient(error) || refusesWrites(error)) this.#again(runs)
-      else if (isDamage(error) && this.#damages++ < mostDamages) this.#again(runs, 'gone')
+      if (outcomeUnknown(error) || isTransient(error) || refusesWrites(error)) this.#again()
+      else if (isDamage(error) && this.#damages++ < mostDamages) this.#again('gone')
       else this.#host.abort(redisRefused(error))
     } finally {
       this.#flushing = undefined
@@ -138,9 +162,19 @@ export class Releaser {
     if (this.#dirty) this.#flushIn(delayMs)
   }
 
-  #again(runs: readonly Arrival[], word?: 'replaced' | 'gone'): void {
-    if (this.#suspended) return
-    this.#runs.unshift(...runs)
+  #next(): Batch {
+    const { reducer } = this.#host.part.fields
+    const accumulator = this.#encode()
+    // A checkpoint of what threads have combined goes with all that it stands for.
+    const runs = this.#runs.splice(0, reducer === '' ? mostRuns : Infinity)
+    this.#bytes = this.#runs.reduce((bytes, run) => bytes + run.valueBytes, 0)
+    this.#tasks = this.#runs.reduce((tasks, run) => tasks + run.count, 0)
+    this.#dirty = this.#runs.length > 0
+    return { runs, cursor: this.#cursor, accumulator, from: reducer === '' ? undefined : (this.#stored ?? nowhere) }
+  }
+
+  #again(word?: 'replaced' | 'gone'): void {
+    if (this.#batch === undefined) return
     this.#dirty = true
     this.#flushIn(retryMs)
     if (word !== undefined) this.#host.reconcile()

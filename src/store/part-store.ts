@@ -155,6 +155,8 @@ export class PartStore extends LaneAccess {
       readonly cursor?: number | undefined
       /** What it has reduced up to there. */
       readonly accumulator?: Buffer | undefined
+      /** For what threads combine: where the last release left it. The runs are all that came since. */
+      readonly from?: number | undefined
     },
   ) {
     const { part: partKey, results, payloads } = partKeys(this.lane, part.job)
@@ -165,6 +167,7 @@ export class PartStore extends LaneAccess {
         collector: part.collector,
         cursor: released.cursor ?? -1,
         accumulator: released.accumulator ?? '',
+        from: released.from ?? '',
       },
       moreArgs: released.runs.flatMap(({ first, count, held = '' }) => [first, count, held]),
     })

@@ -8,6 +8,7 @@ import {
   connect,
   ConnectionClosedError,
   EvictionPolicyError,
+  RedisRefusesWritesError,
   RedisUnreachableError,
   TaskModuleError,
   TaskQuarantinedError,
@@ -92,6 +93,21 @@ describe('connect', () => {
       // Not when its patience of ten seconds is over.
       expect(performance.now() - started).toBeLessThan(8000)
     }
+  })
+
+  test('says what a user of Redis who may not do everything is refused', async () => {
+    const mill = await connect({ redis: redis.url, tasks: tasksFile, threads: 0 })
+    const job = mill.map(square, [1], { id: 'refused', detached: true })
+    await job.submitted()
+    await mill.close()
+    await redis.cli('ACL', 'SETUSER', 'clerk', 'on', '>clerk', '~*', '&*', '+@all', '-persist')
+    const clerk = await connect({ redis: { path: redis.socketPath, username: 'clerk', password: 'clerk' }, threads: 0 })
+    const error = await caught(clerk.attach('refused'))
+    expect(error).toBeInstanceOf(RedisRefusesWritesError)
+    expect((error as Error).message).toMatch(
+      /^Redis refused a command .*can't run this command.* Allow its user all commands/,
+    )
+    await clerk.close()
   })
 
   test('refuses a server that would delete waiting tasks', async () => {

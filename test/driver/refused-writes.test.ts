@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { JobCancelledError } from '../../src/index.ts'
 import type { Job } from '../../src/index.ts'
@@ -98,6 +100,26 @@ describe.each(Object.entries(refusals))('a Redis that is %s', (_name, { begin, e
     expect(await squares).toEqual(numbers(2000).map(x => x * x))
     expect(await results).toEqual(numbers(30))
     expect(await bench.mill.run(square, 12)).toBe(144)
+  })
+
+  test('is waited for by who connects and attaches, with the reason where the id was given', async () => {
+    const [first, second] = [randomUUID(), randomUUID()]
+    const other = await bench.connect()
+    for (const id of [first, second]) await other.map(square, numbers(100), { id, detached: true }).submitted()
+    await begin()
+    const attached = bench.connect({ connectTimeoutMs: 60_000 }).then(mill => mill.attach(first))
+    const again = bench.mill.map(square, numbers(100), { id: second, detached: true })
+    const squares = [attached.then(job => job.results()), again.results()]
+    try {
+      // Out of memory, it may still say who collects.
+      if (!commitsGoOn) {
+        await says(again, words)
+        expect(await Promise.race([attached, sleep(500, 'waits')])).toBe('waits')
+      }
+    } finally {
+      await end()
+    }
+    for (const result of squares) expect(await result).toEqual(numbers(100).map(x => x * x))
   })
 
   test('is waited for no longer than the user wants', async () => {

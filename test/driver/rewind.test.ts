@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { connect, TasksLostError } from '../../src/index.ts'
+import { connect, reducer, TasksLostError } from '../../src/index.ts'
 import type { Job } from '../../src/index.ts'
 import { claimKey, partKeys } from '../../src/protocol/keys.ts'
 import { encodeBatch, encodeValue } from '../../src/protocol/values.ts'
@@ -94,7 +95,7 @@ test.each([3, 0])(
   },
 )
 
-test('one whose checkpoint is ahead of what Redis has says which tasks are lost', async () => {
+test('one whose checkpoint somebody has moved into the middle of what is combined says which tasks are lost', async () => {
   const { lane, part, sum, mill } = await reduceBeyondRedis(3)
   await lane.client.hset(partKeys(lane.lane, part.job).part, 'cursor', 6, 'accumulator', encodeValue(sumOf(0, 6)))
   await commit(lane, part, 3, 9)
@@ -104,6 +105,40 @@ test('one whose checkpoint is ahead of what Redis has says which tasks are lost'
   )
   expect(error).toBeInstanceOf(TasksLostError)
   expect((error as TasksLostError).lost).toEqual([[6, 9]])
+  await mill.close()
+})
+
+/** Adds up, and takes so long to encode that a checkpoint is stored half a second after the one before at the earliest. */
+const addSlowly = reducer<unknown>('add', (a, b) => ({
+  sum: sumIn(a) + sumIn(b),
+  get slow() {
+    const start = performance.now()
+    while (performance.now() - start < 60);
+    return true
+  },
+}))
+const sumIn = (value: unknown) => (typeof value === 'number' ? value : (value as { sum: number }).sum)
+
+test('a checkpoint is not stored over results that Redis has lost, whose tasks may be combined otherwise next', async () => {
+  const lane = redis.lane()
+  const part = await heldJob(lane)
+  const mill = await connect({ redis: redis.process.url, namespace: lane.lane.namespace })
+  const job = await mill.attach(part.job)
+  let used = 0
+  const counting = { ...addSlowly, fn: (a: unknown, b: unknown) => (used++, addSlowly.fn(a, b)) }
+  const sum = job.reduce(counting, 0)
+  await commit(lane, part, 0, 3)
+  await until(async () => (await cursorOf(lane, part)) === 3, { what: 'the first checkpoint' })
+  const goBack = await remember(lane, part)
+  await commit(lane, part, 3, 6)
+  await until(() => used === 2, { what: 'they are used', everyMs: 1 })
+  await goBack()
+  // The next checkpoint would be stored, and what it stands for is with a thread again.
+  await sleep(1500)
+  expect(await cursorOf(lane, part)).toBe(3)
+  await commit(lane, part, 3, 9)
+  await commit(lane, part, 9, tasks)
+  expect(sumIn(await sum)).toBe(sumOf(0, tasks))
   await mill.close()
 })
 

@@ -58,6 +58,26 @@ describe('release', () => {
     expect(await lane.record(job)).toMatchObject({ released: 2 })
   })
 
+  test('moves the checkpoint of what threads combine over what is there, from where it is said to be, and not otherwise', async () => {
+    const lane = redis.lane()
+    const job = await settledJob(lane)
+    const run = (first: number) => ({ first, count: 1 })
+    const upTo = (cursor: number, from: number, runs: number[]) =>
+      lane.parts.release(job, { runs: runs.map(run), cursor, accumulator: Buffer.from(`sum ${cursor}`), from })
+    expect(await upTo(1, 0, [0])).toBe('released')
+    const before = await lane.everything()
+    // The reply was lost.
+    expect(await upTo(1, 0, [0])).toBe('released')
+    expect(await lane.everything()).toEqual(before)
+    // Redis went back: to before the last checkpoint, or only to before the results that came after it.
+    expect(await upTo(3, 2, [2])).toBe('clash')
+    await lane.client.hdel(lane.keysOf(job.job).results, '1')
+    const robbed = await lane.everything()
+    expect(await upTo(3, 1, [1, 2])).toBe('clash')
+    expect(await lane.everything()).toEqual(robbed)
+    expect(await lane.record(job)).toMatchObject({ released: 1, checkpoint: { cursor: 1 } })
+  })
+
   test('lets nobody but the collector release', async () => {
     const lane = redis.lane()
     const job = await settledJob(lane)

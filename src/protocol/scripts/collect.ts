@@ -10,18 +10,22 @@ import { chunk, expiring, offering, taking, time } from './lua.ts'
  *
  * Where Redis went back meanwhile, a run may be there again with another number of tasks: that is not the one that was
  * used, and stays. A reduction can't use what of it is new, so its checkpoint is not moved into the middle of it:
- * 'clash', and nothing is done.
+ * 'clash', and nothing is done. What threads have combined can't be divided at all, so that a checkpoint may only move
+ * over what is there: with `from`, where the stored cursor is that and every run is there, or where it is `cursor`
+ * already, because the reply to this very call was lost; anything else is a 'clash' too.
  */
 export const release = defineScript({
   name: 'release',
   flags: ['allow-oom'],
   keys: ['part', 'results', 'payloads'],
-  args: ['incarnation', 'collector', 'cursor', 'accumulator'],
+  args: ['incarnation', 'collector', 'cursor', 'accumulator', 'from'],
   reply: oneOf('released', 'replaced', 'gone', 'clash'),
   lua: `
-local record = redis.call('HMGET', partKey, 'incarnation', 'collector')
+local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'cursor')
 if record[1] ~= incarnation then return 'gone' end
 if record[2] ~= collector then return 'replaced' end
+local mustHaveAll = from ~= '' and record[3] ~= cursor
+if mustHaveAll and (record[3] or '0') ~= from then return 'clash' end
 local used, released = {}, 0
 for i = moreArgsFrom, #ARGV, 3 do
   local first, count = ARGV[i], ARGV[i + 1]
@@ -29,7 +33,7 @@ for i = moreArgsFrom, #ARGV, 3 do
   if value and string.match(value, '^%d+') == count then
     used[#used + 1] = first
     released = released + tonumber(count)
-  elseif value and accumulator ~= '' then
+  elseif mustHaveAll or (value and accumulator ~= '') then
     return 'clash'
   end
 end
