@@ -52,15 +52,11 @@ switch (mode) {
     }
   }
   case 'interrupt':
-    mill
-      .map(wait, [{ ms: 60_000, value: 1 }])
-      .results()
-      .catch(console.error)
-    mill
-      .map(wait, [{ ms: 60_000, value: 1 }], { id })
-      .results()
-      .catch(console.error)
-    await sleep(200)
+    for (const options of [{}, { id }]) {
+      const job = mill.map(wait, [{ ms: 60_000, value: 1 }], options)
+      job.results().catch(console.error)
+      await job.submitted()
+    }
     console.log('waiting')
     break
 }
