@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, readSync, statSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Pick } from './check/slices.ts'
 import type { Event, Happening } from './events.ts'
@@ -44,7 +44,7 @@ export function readHistory(path: string, pieceBytes?: number): Event[] {
  * The events of one file. Its last line may be torn, and is ignored then.
  * @throws for a line in the middle that is no event: the history itself can't be trusted.
  */
-function* eventsOf(path: string, pieceBytes = 16 * 1024 * 1024): Generator<Event> {
+function* eventsOf(path: string, pieceBytes = 1024 * 1024): Generator<Event> {
   let lines = 0
   for (const line of linesOf(path, pieceBytes)) {
     lines++
@@ -69,12 +69,14 @@ function namesIn(folder: string): string[] {
 function* linesOf(path: string, pieceBytes: number): Generator<string> {
   const file = openSync(path, 'r')
   try {
-    const piece = Buffer.allocUnsafe(pieceBytes)
+    // Most of the thousands of files are small, and each large Buffer has all of the memory looked through for garbage.
+    const piece = Buffer.allocUnsafe(Math.min(pieceBytes, fstatSync(file).size + 1))
     let rest = Buffer.alloc(0)
     for (let bytes = readSync(file, piece); bytes > 0; bytes = readSync(file, piece)) {
-      const text = Buffer.concat([rest, piece.subarray(0, bytes)])
+      const read = piece.subarray(0, bytes)
+      const text = rest.length === 0 ? read : Buffer.concat([rest, read])
       const end = text.lastIndexOf(0x0a) + 1
-      rest = text.subarray(end)
+      rest = Buffer.from(text.subarray(end))
       if (end > 0) yield* text.toString('utf8', 0, end - 1).split('\n')
     }
   } finally {
