@@ -54,7 +54,8 @@ async function seeThrough(job: (typeof left)[number]): Promise<void> {
 
 async function repeat(workload: Workload, ownSeed: number): Promise<void> {
   const random = seededRandom(ownSeed)
-  for (let number = 1; !stopping; number++) {
+  // One job in any case: a short run on a slow machine is not to be without it.
+  for (let number = 1; number === 1 || !stopping; number++) {
     const id = `${name}-${workload}-${number}`
     await runJob(consumer, id, specOf(workload, random))
     watched.delete(id)

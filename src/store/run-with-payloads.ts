@@ -18,29 +18,24 @@ export async function runWithPayloads<R>(
   rest: readonly Argument[],
   payloads: readonly HeldPayload[],
 ): Promise<R> {
-  const reply = await transact(client, prepared, rest, payloads)
-  if (!(reply instanceof Error)) return prepared.script.parse(reply)
-  if (replyCode(reply) !== 'NOSCRIPT') throw reply
-  // The values are stored, and nothing knows of them yet: the same fields again.
-  await client.script('LOAD', prepared.script.source)
-  const again = await transact(client, prepared, rest, payloads)
-  if (again instanceof Error) throw again
-  return prepared.script.parse(again)
-}
-
-/** The script's reply, which may be an error. */
-async function transact<R>(
-  client: Client,
-  prepared: PreparedScript<R>,
-  rest: readonly Argument[],
-  payloads: readonly HeldPayload[],
-): Promise<unknown> {
   const key = Buffer.from(prepared.keys['payloads'] ?? '')
   const values = payloads.flatMap(({ field, payload }) => [field, payload])
-  // All are made before the first is sent: a transaction that is not ended would hold whatever comes after it.
-  const commands = [commandOf('multi'), commandOf('hset', key, ...values), prepared.command(rest), commandOf('exec')]
+  const work = () => [commandOf('hset', key, ...values), prepared.command(rest)]
+  let reply = await transact(client, work())
+  if (replyCode(reply) === 'NOSCRIPT') {
+    // The values are stored, and nothing knows of them yet: the same fields again. Scripts may be flushed once more before that.
+    const load = commandOf('script', 'LOAD', Buffer.from(prepared.script.source))
+    reply = await transact(client, [load, ...work()])
+  }
+  if (reply instanceof Error) throw reply
+  return prepared.script.parse(reply)
+}
+
+/** Runs commands as one transaction: all were made before the first is sent, since one that is not ended holds whatever comes after it. The last reply, which may be an error. */
+async function transact(client: Client, work: readonly EncodedCommand[]): Promise<unknown> {
+  const commands = [commandOf('multi'), ...work, commandOf('exec')]
   const replies = await Promise.all(commands.map(command => client.sendCommand(command)))
-  return (replies[3] as readonly unknown[])[1]
+  return (replies.at(-1) as readonly unknown[]).at(-1)
 }
 
 function commandOf(name: string, ...words: readonly Argument[]): EncodedCommand {

@@ -122,7 +122,7 @@ describe('a Redis that cannot be reached', () => {
     expect({ code, stdout }).toEqual({ code: 3, stdout: '' })
     expect(stderr).toMatch(/^error REDIS_UNREACHABLE: Redis at 127\.0\.0\.1:1 .*(?:--redis|redis option)/)
     expect(stderr).not.toMatch(/\n +at /)
-    expect(performance.now() - startMs).toBeLessThan(15_000)
+    expect(performance.now() - startMs).toBeLessThan(60_000)
   })
 
   test('is found in REDIS_URL too, and told as JSON', async () => {

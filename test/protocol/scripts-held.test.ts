@@ -281,6 +281,23 @@ describe('a large result', () => {
     expect(Object.keys(await payloadsOf(lane, part))).toHaveLength(1)
   })
 
+  test('is taken while somebody has Redis forget its scripts all the time', async () => {
+    const { lane, part } = await claimedJob()
+    const other = redis.open()
+    const stop = new AbortController()
+    const flushing = (async () => {
+      while (!stop.signal.aborted) await Promise.all(Array.from({ length: 50 }, () => other.script('FLUSH')))
+    })()
+    try {
+      for (let first = 2; first < 60; first++)
+        expect(await lane.parts.submit(part, batchOf(part, first, first + 1))).toMatchObject({ word: 'submitted' })
+      expect(await lane.claims.settle(part, 'a', commitOf(large(0)))).toMatchObject({ word: 'committed' })
+    } finally {
+      stop.abort()
+      await flushing
+    }
+  })
+
   test('is taken by a full Redis too, and a large payload is refused whole', async () => {
     const { lane, part } = await claimedJob()
     const open = await lane.job(0, { complete: false })

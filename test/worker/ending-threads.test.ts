@@ -77,7 +77,7 @@ describe('a time limit', () => {
 
 describe('a task that takes its thread down', () => {
   it('is quarantined with its evidence when it exits each time, and its neighbours are not charged', async () => {
-    const outcomes = await lab.outcomes(await lab.submit('exits', 200, { pace: 1000 }), 20_000)
+    const outcomes = await lab.outcomes(await lab.submit('exits', 200, { pace: 1000 }))
     const failure = failureOf(outcomes[5])
     expect(failure.code).toBe('TASK_QUARANTINED')
     expect(failure.attempt).toBe(1)
@@ -96,14 +96,14 @@ describe('a task that takes its thread down', () => {
   })
 
   it('is quarantined when it throws in a callback', async () => {
-    const outcomes = await lab.outcomes(await lab.submit('throwsLater', [1, 2, 3]), 20_000)
+    const outcomes = await lab.outcomes(await lab.submit('throwsLater', [1, 2, 3]))
     expect(failureOf(outcomes[1])).toMatchObject({ code: 'TASK_QUARANTINED' })
     expect(failureOf(outcomes[1]).evidence?.[0]).toContain('thrown in a callback')
     expect(valuesOf(outcomes)).toEqual([1, 3])
   })
 
   it('is quarantined when it fills its heap, and the process lives', async () => {
-    const outcomes = await lab.outcomes(await lab.submit('eats', [0, 1, 2], { pace: 1000 }), 25_000)
+    const outcomes = await lab.outcomes(await lab.submit('eats', [0, 1, 2], { pace: 1000 }))
     expect(failureOf(outcomes[1])).toMatchObject({ code: 'TASK_QUARANTINED' })
     expect(valuesOf(outcomes)).toEqual([0, 2])
   })
@@ -135,7 +135,7 @@ describe('a cancellation', () => {
     const job = await lab.submit('waits', [300, 60_000, 300], { packs: 3 })
     await until(async () => (await claimed(lab)).length === 3, { what: 'all three tasks run' })
     await cancel(job, 1)
-    const outcomes = await lab.outcomes(job, 3000)
+    const outcomes = await lab.outcomes(job)
     expect(failureOf(outcomes[1]).code).toBe('TASK_CANCELLED')
     expect(valuesOf(outcomes)).toHaveLength(2)
   })
@@ -144,7 +144,7 @@ describe('a cancellation', () => {
     const job = await lab.submit('spins', [1, 60_000, 1], { pace: 1000 })
     await untilRunning('spins')
     await cancel(job, 1)
-    const outcomes = await lab.outcomes(job, 5000)
+    const outcomes = await lab.outcomes(job)
     expect(failureOf(outcomes[1]).code).toBe('TASK_CANCELLED')
     expect(valuesOf(outcomes)).toHaveLength(2)
   })

@@ -99,7 +99,7 @@ describe('a fleet', () => {
     await until(async () => (await linesOf(file)).length > 0, { what: 'the task runs' })
     frozen.kill('SIGSTOP')
     await lab.startWorker({ leaseMs: 1000 })
-    await lab.outcomes(job, 20_000)
+    await lab.outcomes(job)
     frozen.kill('SIGCONT')
     await until(() => frozen.stderr.some(line => line.includes('it goes on as')), { what: 'it registers anew' })
     expect(await lab.store.parts.readCounters(job.job)).toMatchObject({ settled: 1 })

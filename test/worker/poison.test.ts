@@ -10,6 +10,9 @@ import { runCli, compiled } from '../cli/support/cli.ts'
 import { Lab, startLabRedis } from './support/lab.ts'
 import type { LabOutcome } from './support/lab.ts'
 
+/** A process that died is started again several times in these tests, which takes long where the machine is busy. */
+const patience = 150_000
+
 let redis: RedisProcess
 
 beforeAll(async () => {
@@ -69,7 +72,7 @@ describe('a task that kills its process', () => {
       { ms: 1200 },
       ...Array.from({ length: 20 }, () => ({ ms: 1 })),
     ]
-    const outcomes = await lab.outcomes(await lab.submit('kills', inputs, { packs: inputs.length }), 60_000)
+    const outcomes = await lab.outcomes(await lab.submit('kills', inputs, { packs: inputs.length }), patience)
     expect(worker.deaths).toBe(4)
     const failure = failureOf(outcomes[1])
     expect(failure.code).toBe('TASK_QUARANTINED')
@@ -91,7 +94,7 @@ describe('a task that kills its process', () => {
     const cure = join(folder, 'cure')
     using worker = await keepWorker(lab, { threads: 1, leaseMs: 1000 })
     const job = await lab.submit('kills', [{ ms: 1 }, { kill: true, cure }], { packs: 2 })
-    await lab.outcomes(job, 60_000)
+    await lab.outcomes(job, patience)
     expect(worker.deaths).toBe(4)
     const jobs = (...args: string[]) =>
       runCli(['jobs', job.job, ...args, '--redis', redis.url, '--namespace', lab.namespace])
@@ -108,7 +111,7 @@ describe('a task that kills its process', () => {
     })
     await writeFile(cure, '')
     expect(await jobs('--retry', '1')).toMatchObject({ code: 0, stdout: /is in line again/ })
-    expect(await lab.outcomes(job, 20_000)).toEqual([{ value: 1 }, { value: 1 }])
+    expect(await lab.outcomes(job, patience)).toEqual([{ value: 1 }, { value: 1 }])
     expect(await lab.store.parts.readCounters(job.job)).toMatchObject({ settled: 2, failed: 0, waiting: 0 })
     expect(await quarantineOf(lab)).toEqual([])
     expect(await jobs('--retry', '1')).toMatchObject({ code: 1, stderr: /RETRY_REFUSED/ })
@@ -120,7 +123,7 @@ describe('a task that takes memory which no heap limit covers', () => {
     await using lab = new Lab(redis)
     using worker = await keepWorker(lab, { threads: 2, leaseMs: 2000, rssMb: 400 })
     const inputs = [{ hoard: true }, ...Array.from({ length: 30 }, () => ({ ms: 20 }))]
-    const outcomes = await lab.outcomes(await lab.submit('hoards', inputs, { pace: 1e6, packs: 2 }), 80_000)
+    const outcomes = await lab.outcomes(await lab.submit('hoards', inputs, { pace: 1e6, packs: 2 }), patience)
     const failure = failureOf(outcomes[0])
     expect(failure.code).toBe('TASK_QUARANTINED')
     expect(failure.evidence?.join('\n')).toMatch(
@@ -155,7 +158,7 @@ describe('a task that throws or returns what nobody expects', () => {
       'too large': 'VALUE_TOO_LARGE',
     }
     const inputs = Object.keys(expected).flatMap(how => [how, 'fine'])
-    const outcomes = await lab.outcomes(await lab.submit('misbehaves', inputs, { pace: 1e6 }), 60_000)
+    const outcomes = await lab.outcomes(await lab.submit('misbehaves', inputs, { pace: 1e6 }))
     const seen = inputs.map((how, i) => {
       const outcome = outcomes[i]
       return [how, outcome !== undefined && 'failure' in outcome ? outcome.failure.code : outcome]

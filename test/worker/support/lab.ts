@@ -160,6 +160,9 @@ export class Lab {
     await until(async () => ((await this.store.parts.readCounters(job))?.settled ?? 0) >= count, {
       what: `all ${count} tasks of ${job} are settled`,
       timeoutMs,
+    }).catch((error: unknown) => {
+      const said = this.workers.map(worker => `${worker.id} ${JSON.stringify(worker.stderr.slice(-5))}`)
+      throw new Error(`the workers said last: ${said.join(', ')}`, { cause: error })
     })
     const counters = await this.store.parts.readCounters(job)
     if (counters?.settled !== count) throw new Error(`${String(counters?.settled)} settled of ${count}`)
