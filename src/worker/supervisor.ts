@@ -35,8 +35,10 @@ export interface SupervisorOptions extends ResolvedWorkerOptions {
   readonly prepareThread: () => Promise<ThreadStart>
 }
 
-/** A thread that is not gone this long after it was ended runs native code: only the process's end stops it. */
+/** What a thread holds that is not gone this long after it was ended is seen to without it. */
 const endWithinMs = 1000
+/** So long after that it is not the machine that is busy: it runs native code, and only the process's end stops it. */
+const stuckAfterMs = 10_000
 /** How long the end of a drain may wait for Redis. */
 const farewellMs = 3000
 const pingEveryMs = 10_000
@@ -184,12 +186,14 @@ export class Supervisor {
     await within(withinMs, Promise.all(threads.map(thread => thread.exited)))
     if (this.#crew.threads.length > 0)
       log.warn(`${this.#crew.threads.length} thread(s) did not finish in time: what they run goes back`)
-    const gone = await this.#crew.end(endWithinMs)
+    await this.#crew.end(endWithinMs)
     // One that can't be ended is dealt with all the same: what it may still hand in will be refused.
     for (const thread of this.#crew.threads) this.#work.track(this.#undertaker.bury(thread, undefined))
     await within(farewellMs, this.#work.settle())
     await this.#quiet(() => this.#presences.leave())
-    if (!gone || this.#hasStuckThread) {
+    const left = this.#crew.threads
+    if (!this.#hasStuckThread) await within(stuckAfterMs, Promise.all(left.map(thread => thread.exited)))
+    if (this.#hasStuckThread || this.#crew.threads.length > 0) {
       throw new WorkerEndedError(
         "A thread of the worker runs native code that can't be stopped, so its process must end. What it held was handed back. End it by process.kill(process.pid, 'SIGKILL'), since process.exit() would wait for that thread, and start the worker again.",
       )
@@ -245,12 +249,20 @@ export class Supervisor {
 
   async #end(thread: ThreadHandle, verdict: Verdict): Promise<void> {
     if (await thread.end(verdict, endWithinMs)) return
+    this.#endIfStuck(thread).catch(() => undefined)
+    await this.#undertaker.bury(thread, undefined)
+  }
+
+  /** A thread that could not run yet goes in the end, and is replaced; for one that never goes the process has to. */
+  async #endIfStuck(thread: ThreadHandle): Promise<void> {
+    await within(stuckAfterMs, thread.exited)
+    if (!this.#crew.threads.includes(thread)) return
     this.#options.log.warn(
       `thread ${thread.number} runs native code that can not be stopped: the worker hands back what it holds and ends`,
     )
     // The thread may end after all while the rest is handed back. Who restarts workers is told all the same.
     this.#hasStuckThread = true
-    this.drain(0).catch(() => undefined)
+    await this.drain(0)
   }
 
   // Memory --------------------------------------------------------------------------------------------------------------

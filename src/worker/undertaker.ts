@@ -26,6 +26,7 @@ export interface UndertakerOptions {
 export class Undertaker {
   readonly #options: UndertakerOptions
   readonly #dying = new Set<string>()
+  readonly #buried = new WeakSet<ThreadHandle>()
 
   constructor(options: UndertakerOptions) {
     this.#options = options
@@ -36,7 +37,10 @@ export class Undertaker {
     return this.#dying.has(claim)
   }
 
-  /** Deals with what a thread held when it ended; `exit` is undefined for one that can't be ended. */
+  /**
+   * Deals with what a thread held when it ended; `exit` is undefined for one that does not end. Should it do so later, this
+   * is called again, and sees to what it may have claimed last.
+   */
   async bury(thread: ThreadHandle, exit: ThreadExit | undefined): Promise<void> {
     const claims = [...thread.claims]
     thread.claims.clear()
@@ -44,7 +48,9 @@ export class Undertaker {
     const { verdict } = thread
     const charged = thread.drained ? [] : chargedTasks(thread.board, verdict)
     const evidence = this.#evidence(thread, exit)
-    if (!thread.drained && verdict?.kind !== 'drain') this.#options.log.warn(evidence.join('; '))
+    if (!thread.drained && verdict?.kind !== 'drain' && !this.#buried.has(thread))
+      this.#options.log.warn(evidence.join('; '))
+    this.#buried.add(thread)
     const worker = `${this.#options.label}/${thread.number}`
     // Side by side: a lane whose server is away keeps those of others waiting no longer.
     const each = claims.map(async ([claim, lane]) => {

@@ -150,6 +150,21 @@ describe('a cancellation', () => {
   })
 })
 
+it('a thread that takes long to end is gone without, and replaced when it has', async () => {
+  const worker = lab.workers[0]!
+  const warned = worker.stderr.length
+  const outcomes = await lab.outcomes(await lab.submit('stuckForAWhile', [1]))
+  expect(failureOf(outcomes[0])).toMatchObject({ code: 'TASK_TIMEOUT' })
+  await until(
+    async () => new Set(await lab.values(await lab.submit('spins', [50, 50, 50, 50], { packs: 4 }))).size === 2,
+    {
+      what: 'both threads run tasks',
+    },
+  )
+  // Once, and without the worker's end.
+  expect(worker.stderr.slice(warned).filter(line => line.includes('over its time limit'))).toHaveLength(1)
+})
+
 it('a thread that can not be ended makes the worker hand back everything and say that its process must end', async () => {
   await using other = new Lab(redis)
   const worker = await other.startWorker({ threads: 2 })

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { execFileSync } from 'node:child_process'
 import { pbkdf2Sync } from 'node:crypto'
 import { appendFileSync, existsSync } from 'node:fs'
 import { reducer, task } from 'millrace'
@@ -90,6 +91,7 @@ export const eats = task('eats', x => {
 })
 export const scaled = task('scaled', (x, ctx) => x * ctx.shared.factor)
 /** Runs in native code, which nothing can stop. */
+export const stuckForAWhile = task('stuckForAWhile', () => execFileSync('sleep', ['4']).length, { timeoutMs: 300 })
 export const stuck = task('stuck', () => pbkdf2Sync('a', 'b', 1e9, 64, 'sha512').length, { timeoutMs: 300 })
 let setting = 'unset'
 export const configure = task('configure', value => {
