@@ -146,9 +146,7 @@ function isExplained(job: JobStory, life: Life, story: Story): boolean {
       )
     case 'INPUTS_INCOMPLETE':
       // Where Redis has lost some of them, the count is what it still knows.
-      return (
-        isTakenOver && life.attached?.how === 'attach' && (wasLost || isCountTrue(job, ended.ending.submitted ?? -1))
-      )
+      return isTakenOver && life.attached?.how === 'attach' && (wasLost || isCountTrue(job, ended))
     case 'TASKS_LOST':
       // The driver that had the inputs is gone.
       return isTakenOver && wasLost
@@ -162,11 +160,16 @@ function isExplained(job: JobStory, life: Life, story: Story): boolean {
   }
 }
 
-/** InputsIncompleteError says how many inputs Redis had been given: those that ran are among them, and all were delivered. */
-function isCountTrue(job: JobStory, submitted: number): boolean {
+/**
+ * InputsIncompleteError says how many inputs Redis had been given: those that ran are among them, and all were delivered. What came
+ * after the end is another job's, which a driver that had been frozen may begin under the same id.
+ */
+function isCountTrue(job: JobStory, { at, ending }: Of<'ended'>): boolean {
   const { count, workload } = job.spec
-  if (submitted < 0 || submitted > count || Math.max(-1, ...job.starts.keys()) >= submitted) return false
-  if (job.lives.some(life => life.submitted !== undefined)) return false
+  const submitted = (ending.how === 'error' ? ending.submitted : undefined) ?? -1
+  const started = [...job.starts].flatMap(([index, starts]) => (starts.some(start => start.at < at) ? [index] : []))
+  if (submitted < 0 || submitted > count || Math.max(-1, ...started) >= submitted) return false
+  if (job.lives.some(life => life.submitted !== undefined && life.submitted.at < at)) return false
   const seen = seenOf(job)
   // `settled` and `reduce` give nothing when they reject.
   return (

@@ -107,8 +107,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'anybody may release results',
     file: `${scripts}/collect.ts`,
-    from: "if record[2] ~= collector then return 'replaced' end\nlocal used",
-    to: 'local used',
+    from: "if record[2] ~= collector then return 'replaced' end\nlocal mustHaveAll",
+    to: 'local mustHaveAll',
     caughtBy: { tests: ['test/protocol/scripts-collect.test.ts'] },
   },
   {

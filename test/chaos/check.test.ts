@@ -319,6 +319,10 @@ describe('a job ends with an error only where something explains it', () => {
     // More than were delivered, and fewer than ran.
     expect(rulesBroken(halfway().fail('j', 'INPUTS_INCOMPLETE', 3, 'd2'))).toEqual(['unexplained error'])
     expect(rulesBroken(halfway().fail('j', 'INPUTS_INCOMPLETE', 1, 'd2'))).toEqual(['unexplained error'])
+    // A driver that was frozen begins the job anew when it has ended; what runs then was not to be counted.
+    const nothing = takenOver(new Tale().begin('j', { count: 2 })).fail('j', 'INPUTS_INCOMPLETE', 0, 'd2')
+    const anew = nothing.add('d3', { type: 'attached', job: 'j', how: 'same id' }).run('w1/1', 'j', 0, 1)
+    expect(rulesBroken(anew.see('j', 0, 1))).toEqual([])
   })
   test('a driver that was frozen is replaced, and the job goes on with the other', () => {
     const replaced = () => goodTale().freeze('d1', 'driver').thaw('d1', false, 'driver').fail('j', 'COLLECTOR_REPLACED')
