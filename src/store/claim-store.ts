@@ -69,6 +69,8 @@ export class ClaimStore extends LaneAccess {
     readonly mostBytes: number
     /** How many chunks the thread holds in other claims. @default 0 */
     readonly holding?: number
+    /** It would rather get nothing than pass by a chunk that only a thread with nothing in hand may have. */
+    readonly defers?: boolean
   }) {
     return this.run(claim, {
       keys: {
@@ -83,6 +85,7 @@ export class ClaimStore extends LaneAccess {
         mostChunks: request.mostChunks,
         mostBytes: request.mostBytes,
         holding: request.holding ?? 0,
+        defers: request.defers === true ? 1 : 0,
       },
       moreKeys: request.jobs.flatMap(job => {
         const { part, chunks } = partKeys(this.lane, job)

@@ -30,6 +30,14 @@ export interface Batch {
   readonly awaited: boolean
 }
 
+/** What a thread has in its hands when it claims. */
+interface Hands {
+  readonly holding: number
+  readonly defers: boolean
+}
+
+const empty: Hands = { holding: 0, defers: false }
+
 export interface FeedOptions {
   readonly hash: string
   /** The thread's number. */
@@ -94,11 +102,14 @@ export class Feed {
     options.waits.of(homeLane(options.thread, options.lanes.numbers))
   }
 
-  /** Claims what is there now, on the home lane first. `holding`: how many chunks the thread holds already. */
-  async claim(slot: Slot, holding: number): Promise<Batch | undefined> {
+  /**
+   * Claims what is there now, on the home lane first. `holding`: how many chunks the thread holds already. `defers`: it will
+   * soon hold nothing, and comes back then for a chunk that has to run alone.
+   */
+  async claim(slot: Slot, holding: number, defers = false): Promise<Batch | undefined> {
     for (const lane of this.#lanesAtHand()) {
       if (this.#stopped) break
-      const batch = await this.#guarded(() => this.#claim(slot, lane, holding, 0))
+      const batch = await this.#guarded(() => this.#claim(slot, lane, { holding, defers }, 0))
       if (batch !== undefined) return batch
     }
     return undefined
@@ -118,18 +129,18 @@ export class Feed {
     if (waitLane !== undefined && others.length === 0 && noted !== undefined && noted.untilMs > performance.now()) {
       if (!(await inLine) && !this.#stopped) {
         this.#noted = noted
-        return this.#guarded(() => this.#claim(slot, waitLane, 0, waitMs, noted))
+        return this.#guarded(() => this.#claim(slot, waitLane, empty, waitMs, noted))
       }
     }
     for (const lane of others) {
       if (this.#stopped) break
-      const batch = await this.#guarded(() => this.#claim(slot, lane, 0, 0))
+      const batch = await this.#guarded(() => this.#claim(slot, lane, empty, 0))
       if (batch === undefined) continue
       this.#options.onFound(lane)
       return batch
     }
     if (this.#stopped) return undefined
-    if (waitLane !== undefined) return this.#guarded(() => this.#claim(slot, waitLane, 0, waitMs))
+    if (waitLane !== undefined) return this.#guarded(() => this.#claim(slot, waitLane, empty, waitMs))
     await sleep(awayMs)
     return undefined
   }
@@ -202,7 +213,7 @@ export class Feed {
   async #claim(
     slot: Slot,
     lane: number,
-    holding: number,
+    hands: Hands,
     waitMs: number,
     noted?: { readonly claim: string },
   ): Promise<Batch | undefined> {
@@ -216,7 +227,7 @@ export class Feed {
     try {
       if (!isNoted) {
         const askedMs = performance.now()
-        elements = await this.#ask(claim, holding, waitMs)
+        elements = await this.#ask(claim, hands, waitMs)
         awaited = elements !== 'lost' && elements.length === 0 && waitMs > 0
         if (awaited) this.#noted = { claim: claim.id, untilMs: askedMs + lateMs }
       }
@@ -242,11 +253,12 @@ export class Feed {
     return undefined
   }
 
-  async #ask(claim: ClaimId, holding: number, waitMs: number): Promise<readonly Buffer[] | 'lost'> {
+  async #ask(claim: ClaimId, { holding, defers }: Hands, waitMs: number): Promise<readonly Buffer[] | 'lost'> {
     const { lanes, hash, ids, suspects, thread } = this.#options
     const { id, worker, lane } = claim
     for (let asked = 0; asked < 4; asked++) {
       const jobs = this.#jobs.get(lane) ?? []
+      const isBarred = suspects.isTakenFor(thread)
       const reply = await lanes.of(lane).claims.claim({
         claim: id,
         worker,
@@ -256,7 +268,8 @@ export class Feed {
         mostChunks,
         mostBytes,
         // A thread that holds something is given no suspect, nor is one of a process where another runs one.
-        holding: Math.max(holding, suspects.isTakenFor(thread) ? 1 : 0),
+        holding: Math.max(holding, isBarred ? 1 : 0),
+        defers: defers && !isBarred,
       })
       if (reply.word === 'unenrolled') {
         ids.lost(worker, lane)

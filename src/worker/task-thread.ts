@@ -170,7 +170,7 @@ export class TaskThread {
     const speed = this.#runner.speedOf(batch.chunks[0]!.header.task)
     if (speed === undefined || speed.async) return
     if (expectedMs > aheadMs || (batch.awaited && expectedMs < briefMs)) return
-    this.#ahead = this.#options.feed.claim(batch.slot === 0 ? 1 : 0, batch.chunks.length)
+    this.#ahead = this.#options.feed.claim(batch.slot === 0 ? 1 : 0, batch.chunks.length, true)
   }
 
   /** 0 where nothing is known. */

@@ -104,6 +104,22 @@ describe('claim', () => {
     expect(spans((await lane.take('w', 'b', { mostChunks: 10 })).chunks)).toEqual(['2+1'])
   })
 
+  test('gives nothing to a thread that will soon hold nothing, rather than pass by a suspect for another job', async () => {
+    const lane = await laneWithWorker()
+    const job = await lane.job(3, { complete: false })
+    await lane.take('w', 'a')
+    await lane.client.rpush(lane.keysOf(job.job).chunks, chunkOf(job, { first: 2, deaths: 1 }))
+    const other = await lane.job(4)
+    await lane.client.zadd(lane.codeKeys().ready, -2, job.job, -1, other.job)
+    const before = await lane.everything()
+    expect((await lane.take('w', 'a', { defers: true })).word).toBe('empty')
+    expect(await lane.everything()).toEqual(before)
+    // One that holds something for long goes on with the other job.
+    expect((await lane.take('w', 'a')).chunks).toMatchObject([{ job: other.job }])
+    await lane.client.zadd(lane.codeKeys().ready, -2, job.job)
+    expect((await lane.take('w', 'b', { defers: true })).chunks).toMatchObject([{ job: job.job, deaths: 1 }])
+  })
+
   test('gives no chunk of another job or incarnation, or of tasks that were not submitted', async () => {
     const lane = await laneWithWorker()
     const job = await lane.job(2)

@@ -13,13 +13,15 @@ const word = oneOf('claimed', 'empty', 'undeclared', 'unenrolled')
  * find this claim, so it may not take anything; register first.
  *
  * A chunk that was in a process which died (`deaths` > 0) is only given to a thread that holds nothing else, so that
- * the next death is certainly its own. `holding` is how many chunks the thread holds in other claims.
+ * the next death is certainly its own. `holding` is how many chunks the thread holds in other claims. With `defers` it
+ * gets nothing where such a chunk stands first, and so comes back for it with nothing in hand; a fleet that always has
+ * other work would pass it by for ever.
  */
 export const claim = defineScript({
   name: 'claim',
   flags: ['allow-oom'],
   keys: ['claim', 'claims', 'stage', 'waiting', 'ready', 'lane', 'malformed'],
-  args: ['claim', 'waitMs', 'mostChunks', 'mostBytes', 'holding'],
+  args: ['claim', 'waitMs', 'mostChunks', 'mostBytes', 'holding', 'defers'],
   reply: reply => {
     const [first, jobs, elements] = array(reply)
     return { word: word(first), jobs: array(jobs ?? []).map(text), elements: array(elements ?? []).map(bytes) }
@@ -58,7 +60,7 @@ for _, job in ipairs(redis.call('ZRANGE', readyKey, 0, 15)) do
     redis.call('LTRIM', malformedKey, 0, 99)
   end
 end
-local declared = {}
+local declared, deferred = {}, false
 for i = moreArgsFrom, #ARGV do declared[ARGV[i]] = moreKeysFrom + 2 * (i - moreArgsFrom) end
 if #taken == 0 then
   local slots = tonumber(redis.call('HGET', laneKey, 'slots') or 1)
@@ -73,6 +75,7 @@ if #taken == 0 then
       local alone = chunk.deaths > 0
       if alone and held + #taken > 0 then
         redis.call('RPUSH', chunksKey, chunk.element)
+        deferred = defers == '1' and #taken == 0
         break
       end
       hold(chunk)
@@ -85,7 +88,7 @@ if #taken == 0 then
       local priority = tonumber(redis.call('HGET', partKey, 'priority') or 0)
       redis.call('ZADD', readyKey, int(redis.call('HINCRBY', laneKey, 'turn', 1) - priority * 1e12), job)
     end
-    if #taken > 0 then break end
+    if #taken > 0 or deferred then break end
   end
 end
 if #taken > 0 then

@@ -100,7 +100,11 @@ export class TestLane extends LaneStore {
   }
 
   /** Claims as a thread does: again with the jobs that stand first, when they were not declared. */
-  async take(worker: string, claim: string, options: { mostChunks?: number; waitMs?: number; hash?: string } = {}) {
+  async take(
+    worker: string,
+    claim: string,
+    options: { mostChunks?: number; waitMs?: number; hash?: string; defers?: boolean } = {},
+  ) {
     let jobs: readonly string[] = []
     for (let i = 0; i < 5; i++) {
       const reply = await this.claims.claim({
@@ -111,6 +115,7 @@ export class TestLane extends LaneStore {
         waitMs: options.waitMs ?? 0,
         mostChunks: options.mostChunks ?? 1,
         mostBytes: 1_000_000,
+        defers: options.defers ?? false,
       })
       if (reply.word !== 'undeclared') return { ...reply, chunks: reply.elements.map(headerOf) }
       jobs = reply.jobs
