@@ -13,39 +13,59 @@ export async function tagsOf({ server, namespace }: Inspected): Promise<string[]
   return [...new Set(['0', ...numbers])].map(lane => laneTag({ namespace, queue: 'default', lane: Number(lane) }))
 }
 
-/** The workers that Redis takes for alive on any lane, by the number of their process: the keys of their records there. */
-export async function workersKnown(world: Inspected): Promise<Map<number, string[]>> {
+/** A worker that Redis takes for alive. */
+export interface Known {
+  /** The keys of its records, one for each lane. */
+  readonly records: readonly string[]
+  /** Whether it holds chunks on any of them. */
+  readonly isHolding: boolean
+}
+
+/** The workers that Redis takes for alive on any lane, by the number of their process. */
+export async function workersKnown(world: Inspected): Promise<Map<number, Known>> {
   const { server } = world
-  const known = new Map<number, string[]>()
-  const onLane = async (tag: string) => {
-    const ids = lines(await server.ask(tag, 'ZRANGE', `${tag}:workers`, '0', '-1'))
-    return Promise.all(
-      ids.map(async id => ({
-        key: `${tag}:worker:${id}`,
-        info: await server.ask(tag, 'HGET', `${tag}:worker:${id}`, 'info'),
-      })),
-    )
-  }
-  for (const { key, info } of (await Promise.all((await tagsOf(world)).map(onLane))).flat()) {
-    if (info === '') continue
+  const known = new Map<number, Known>()
+  const onLane = async (tag: string) => lines(await server.ask(tag, 'EVAL', aliveScript, '1', tag))
+  for (const line of (await Promise.all((await tagsOf(world)).map(onLane))).flat()) {
+    const { record, info, held } = JSON.parse(line) as { record: string; info: string; held: number }
     const { pid } = JSON.parse(info) as { pid: number }
-    known.set(pid, [...(known.get(pid) ?? []), key])
+    const { records, isHolding } = known.get(pid) ?? { records: [], isHolding: false }
+    known.set(pid, { records: [...records, record], isHolding: isHolding || held > 0 })
   }
   return known
 }
 
 /** Whether the worker with these records holds chunks. */
-export async function isHolding({ server }: Inspected, keys: readonly string[]): Promise<boolean> {
-  const counts = await Promise.all(
-    keys.map(async key => {
-      const tag = key.slice(0, key.indexOf('}') + 1)
-      const claims = lines(await server.ask(tag, 'SMEMBERS', `${key}:claims`))
-      if (claims.length === 0) return 0
-      return Number(await server.ask(tag, 'EXISTS', ...claims.map(claim => `${tag}:claim:${claim}`)))
-    }),
-  )
-  return counts.some(count => count > 0)
+export async function isHolding({ server }: Inspected, records: readonly string[]): Promise<boolean> {
+  const onLane = async (record: string) => {
+    const tag = record.slice(0, record.indexOf('}') + 1)
+    return Number(await server.ask(tag, 'EVAL', heldScript, '2', tag, record))
+  }
+  return (await Promise.all(records.map(onLane))).some(held => held > 0)
 }
+
+/*
+ * One script for each look: whoever looks has stopped a worker, which is taken for dead soon, and with a redis-cli for each
+ * command that is what a busy machine finds.
+ */
+const countHeld = `
+local function held(tag, record)
+  local count = 0
+  for _, claim in ipairs(redis.call('SMEMBERS', record .. ':claims')) do
+    count = count + redis.call('EXISTS', tag .. ':claim:' .. claim)
+  end
+  return count
+end
+`
+const heldScript = `${countHeld} return held(KEYS[1], KEYS[2])`
+const aliveScript = `${countHeld}
+local alive = {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1] .. ':workers', 0, -1)) do
+  local record = KEYS[1] .. ':worker:' .. id
+  local info = redis.call('HGET', record, 'info')
+  if info then alive[#alive + 1] = cjson.encode({record = record, info = info, held = held(KEYS[1], record)}) end
+end
+return alive`
 
 /** All keys of the queue. */
 export async function keysOf({ server, namespace }: Inspected): Promise<string[]> {

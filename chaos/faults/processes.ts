@@ -60,8 +60,8 @@ interface Frozen {
 }
 
 async function holdingRecords(world: World, { pid }: Worker): Promise<readonly string[] | undefined> {
-  const records = (await workersKnown(world)).get(pid) ?? []
-  return (await isHolding(world, records)) ? records : undefined
+  const known = (await workersKnown(world)).get(pid)
+  return known?.isHolding === true ? known.records : undefined
 }
 
 /** False when it is still not after another lease. */
