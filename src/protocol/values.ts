@@ -29,7 +29,7 @@ export { maxValueBytes } from './values/format.ts'
 /** Bounds on encoding. */
 export interface EncodeLimits {
   /**
-   * The most bytes that the result may have; within a few hundred of it, what would fit may be refused already.
+   * The most bytes that the result may have; within ten of it, what would fit may be refused already.
    * @default maxValueBytes
    */
   readonly limitBytes?: number

@@ -169,4 +169,30 @@ describe('a batch in which some values cannot travel', () => {
     for (const { bytes } of batches) expect(bytes.length).toBeLessThanOrEqual(1000)
     expect(() => encodeBatch(list.slice(0, 3), { limitBytes: 1000 })).toThrow(ValueTooLargeError)
   })
+
+  it('holds as many values as it says it does, wherever among them the limit is met', () => {
+    const list = Array.from({ length: 80 }, (_, i) => {
+      if (i % 7 === 0) return 'x'.repeat(20 + i)
+      return i % 5 === 0 ? [i, i / 3, { i }] : i * 1e5
+    })
+    for (let limitBytes = 300; limitBytes <= 2000; limitBytes++) {
+      const { batches, failures } = encodeBatchSettled(list, { limitBytes })
+      expect(failures).toEqual([])
+      deepStrictEqual(
+        batches.flatMap(({ bytes }) => decodeBatch(bytes)),
+        list,
+      )
+      for (const { bytes } of batches) expect(bytes.length).toBeLessThanOrEqual(limitBytes)
+    }
+  })
+
+  it('is divided where numbers alone are too many for the limit', () => {
+    const list = Array.from({ length: 1000 }, (_, i) => i + 0.5)
+    const { batches, failures } = encodeBatchSettled(list, { limitBytes: 1000 })
+    expect(failures).toEqual([])
+    deepStrictEqual(
+      batches.flatMap(({ bytes }) => decodeBatch(bytes)),
+      list,
+    )
+  })
 })

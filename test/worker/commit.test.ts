@@ -135,7 +135,7 @@ describe('a commit', () => {
       { minLength: 1, maxLength: 5 },
     )
     fc.assert(
-      fc.property(chunks, fc.integer({ min: 500, max: 20_000 }), (specs, commitBytes) => {
+      fc.property(chunks, fc.integer({ min: 500, max: 20_000 }), fc.nat(400), (specs, commitBytes, spareBytes) => {
         let first = 0
         const all = specs.map(spec => {
           if (spec.gap) first += 3
@@ -150,7 +150,7 @@ describe('a commit', () => {
           first += spec.ends.length
           return chunk
         })
-        const [commit] = build(all, { runBytes: 1500, mostRunBytes: 10_000, commitBytes })
+        const [commit] = build(all, { runBytes: 1211 + spareBytes, mostRunBytes: 10_000, commitBytes })
         if (all.every(({ done }) => done === 0)) {
           expect(commit).toBeUndefined()
           return
@@ -159,7 +159,10 @@ describe('a commit', () => {
         const see = (from: number, count: number) => {
           for (let i = from; i < from + count; i++) seen.set(i, (seen.get(i) ?? 0) + 1)
         }
-        for (const run of commit!.runs) see(run.first, run.count)
+        for (const run of commit!.runs) {
+          see(run.first, run.count)
+          if (run.kind === 'values') expect(decodeBatch(run.bytes)).toHaveLength(run.count)
+        }
         for (const { element } of commit!.retries) see(decodeChunk(element).header.first, 1)
         const expected = commit!.chunks.flatMap(({ first: from, done }) =>
           Array.from({ length: done }, (_, i) => from + i),

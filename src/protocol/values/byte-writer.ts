@@ -52,12 +52,17 @@ export class ByteWriter {
     this.#position = putNumber(this.#bytes, this.#view, this.#position, value)
   }
 
-  /** Writes numbers from `from` on, as long as they are numbers. @returns the index of the first item that was not written. */
+  /**
+   * Writes numbers from `from` on, as long as they are numbers. Close to the limit it stops, so that the caller writes one at
+   * a time, and learns which of them does not fit. @returns the index of the first item that was not written.
+   */
   numbers(items: readonly unknown[], from: number, to: number): number {
     let i = from
-    while (i < to) {
+    while (i < to && typeof items[i] === 'number') {
       const stop = Math.min(to, i + numbersAtOnce)
-      this.#reserve((stop - i) * headerBytes)
+      const most = (stop - i) * headerBytes
+      if (this.#position + most > this.#limitBytes) break
+      this.#reserve(most)
       const bytes = this.#bytes
       const view = this.#view
       let position = this.#position
