@@ -81,16 +81,22 @@ describe('retryQuarantined', () => {
     expect(await lane.client.zscore(lane.codeKeys().ready, job.job)).toBeNull()
   })
 
-  test('in a detached job that had ended takes its expiry away, until it ends again', async () => {
+  test('in a detached job that had ended takes the expiry of all its keys away, until it ends again', async () => {
     const { lane, job } = await quarantined({ detached: true })
-    const { part } = lane.keysOf(job.job)
-    expect(await lane.client.pttl(part)).toBeGreaterThan(0)
+    const { part, payloads, shared } = lane.keysOf(job.job)
+    const at = await lane.client.pexpiretime(part)
+    expect(at).toBeGreaterThan(0)
+    await lane.client.hset(payloads, 'r:large', 'results')
+    await lane.client.set(shared, 'value')
+    for (const key of [payloads, shared]) await lane.client.pexpireat(key, at)
     expect(await lane.upkeep.retryQuarantined(job, 1)).toBe('retried')
-    expect(await lane.client.pttl(part)).toBe(-1)
+    const keys = (await lane.allKeys()).filter(key => key.startsWith(part))
+    expect(keys).toHaveLength(5)
+    for (const key of keys) expect(await lane.client.pttl(key), key).toBe(-1)
     await lane.join('w2', ['c'])
     await lane.take('w2', 'c')
     await lane.finish(job, 'c', await lane.held('c'))
-    expect(await lane.client.pttl(part)).toBeGreaterThan(0)
+    for (const key of [part, payloads, shared]) expect(await lane.client.pttl(key), key).toBeGreaterThan(0)
   })
 
   test('takes nothing for a chunk that is none, or is of another task', async () => {

@@ -1,5 +1,5 @@
 import { defineScript, oneOf } from '../script.ts'
-import { chunk, expiring, time, together } from './lua.ts'
+import { chunk, ending, expiring, time } from './lua.ts'
 
 /**
  * Waiting or delayed → settled, for one task: takes it out of its chunk and commits `failure` for it. Looks at the 256
@@ -12,7 +12,7 @@ export const cancelTask = defineScript({
   keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared'],
   args: ['job', 'incarnation', 'index', 'channelPrefix', 'failure'],
   reply: oneOf('cancelled', 'elsewhere'),
-  uses: [time, chunk, expiring, together],
+  uses: [time, chunk, expiring, ending],
   lua: `
 local record = redis.call('HMGET', partKey, 'incarnation', 'collector')
 local at = tonumber(index)
@@ -55,7 +55,7 @@ redis.call('HINCRBY', partKey, 'failed', 1)
 local settled = redis.call('HINCRBY', partKey, 'settled', 1)
 redis.call('PUBLISH', channelPrefix .. record[2], 'results ' .. job .. ' ' .. incarnation .. ' ' .. int(settled) .. ' 0\\n'
   .. index .. ' ' .. #value .. '\\n' .. value)
-expireTogether(chunksKey, resultsKey)
+expireTogether()
 expireIfEnded()
 return 'cancelled'
 `,

@@ -93,7 +93,7 @@ if record[3] ~= 'cancelled' then
     -- It has ended, so nothing else would give its keys an expiry again.
     expireAll(record[8])
   else
-    for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey }) do redis.call('PERSIST', key) end
+    everyKey('PERSIST')
   end
   if not undriven then redis.call('ZADD', drivenKey, int(clock() + tonumber(driverLeaseMs)), job) end
   -- A parked job has waiting chunks that no thread was told of.

@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, expiring, offering, taking, time, together } from './lua.ts'
+import { chunk, ending, expiring, offering, taking, time } from './lua.ts'
 
 const word = oneOf('returned', 'alive')
 
@@ -42,7 +42,7 @@ export const giveBack = defineScript({
     const [first, returned, quarantined, left] = array(reply)
     return { word: word(first), returned: number(returned), quarantined: number(quarantined), left: number(left) }
   },
-  uses: [time, chunk, taking, offering, expiring, together],
+  uses: [time, chunk, taking, offering, expiring, ending],
   lua: `
 if reason == 'death' and not redis.call('ZSCORE', deadKey, worker) then return { 'alive', 0, 0, 0 } end
 local kept = {}
@@ -116,7 +116,7 @@ if tasks > 0 then
   if record[2] == 'open' then offer(job) end
 end
 if tasks + quarantined > 0 then
-  expireTogether(chunksKey, resultsKey)
+  expireTogether()
   expireIfEnded()
 end
 return { 'returned', returned, quarantined, length - marked }

@@ -130,32 +130,30 @@ end
 `
 
 /**
- * `expireAll(ms)`: gives every key of a part the same expiry. `expireIfEnded()`: does so when a detached part has settled
- * everything. Use `partKey chunksKey resultsKey delayedKey payloadsKey sharedKey`.
+ * `everyKey(command, …)`: the command for each key of a part. `expireAll(ms)`: gives all of them the same expiry.
+ * `expireTogether()`: a key that came to be after its part got an expiry (it is parked, or has ended) gets the same one,
+ * else it would outlive the part for ever. Use `partKey chunksKey resultsKey delayedKey payloadsKey sharedKey`.
  */
 export const expiring = `
+local function everyKey(command, ...)
+  for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey }) do redis.call(command, key, ...) end
+end
+local function expireTogether()
+  local at = redis.call('PEXPIRETIME', partKey)
+  if at >= 0 then everyKey('PEXPIREAT', int(at)) end
+end
 local function expireAll(ms)
   redis.call('PEXPIRE', partKey, ms)
   -- Read back, because the clock goes on between two commands of a script.
-  local at = redis.call('PEXPIRETIME', partKey)
-  if at < 0 then return end
-  for _, key in ipairs({ chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey }) do redis.call('PEXPIREAT', key, int(at)) end
-end
-local function expireIfEnded()
-  local ending = redis.call('HMGET', partKey, 'complete', 'detached', 'submitted', 'settled', 'keepMs')
-  if ending[1] == '1' and ending[2] == '1' and tonumber(ending[4] or 0) >= tonumber(ending[3]) then expireAll(ending[5]) end
+  expireTogether()
 end
 `
 
-/**
- * `expireTogether(key …)`: a List or Hash that came to be after its part got an expiry (it is parked, or has ended)
- * gets the same one, else it would outlive the part for ever. Uses `partKey`.
- */
-export const together = `
-local function expireTogether(...)
-  local at = redis.call('PEXPIRETIME', partKey)
-  if at < 0 then return end
-  for _, key in ipairs({ ... }) do redis.call('PEXPIREAT', key, int(at)) end
+/** `expireIfEnded()`: gives the keys of a detached part that has settled everything their expiry. Uses `expiring`. */
+export const ending = `
+local function expireIfEnded()
+  local record = redis.call('HMGET', partKey, 'complete', 'detached', 'submitted', 'settled', 'keepMs')
+  if record[1] == '1' and record[2] == '1' and tonumber(record[4] or 0) >= tonumber(record[3]) then expireAll(record[5]) end
 end
 `
 

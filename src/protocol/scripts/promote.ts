@@ -1,5 +1,5 @@
 import { defineScript, number } from '../script.ts'
-import { chunk, offering, taking, time, together } from './lua.ts'
+import { chunk, expiring, offering, taking, time } from './lua.ts'
 
 /**
  * Delayed → waiting: puts a part's due retries first in line, at most 128 a call. Replies how many. Of a part that is
@@ -8,10 +8,23 @@ import { chunk, offering, taking, time, together } from './lua.ts'
 export const promote = defineScript({
   name: 'promote',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'delayed', 'due', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
+  keys: [
+    'part',
+    'chunks',
+    'results',
+    'delayed',
+    'payloads',
+    'shared',
+    'due',
+    'ready',
+    'stage',
+    'waiting',
+    'lane',
+    'malformed',
+  ],
   args: ['job'],
   reply: number,
-  uses: [time, chunk, taking, offering, together],
+  uses: [time, chunk, taking, offering, expiring],
   lua: `
 if redis.call('EXISTS', partKey) == 0 then
   redis.call('UNLINK', delayedKey)
@@ -34,7 +47,7 @@ if #elements > 0 then
   end
   redis.call('HINCRBY', partKey, 'waiting', int(tasks))
   if redis.call('HGET', partKey, 'state') == 'open' then offer(job) end
-  expireTogether(chunksKey)
+  expireTogether()
 end
 local next = redis.call('ZRANGE', delayedKey, 0, 0, 'WITHSCORES')
 if next[2] then redis.call('ZADD', dueKey, next[2], job) else redis.call('ZREM', dueKey, job) end

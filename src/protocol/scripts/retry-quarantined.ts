@@ -1,5 +1,5 @@
 import { defineScript, oneOf } from '../script.ts'
-import { chunk, offering, taking, time, together } from './lua.ts'
+import { chunk, expiring, offering, taking, time } from './lua.ts'
 
 /**
  * Settled → waiting, for one quarantined task: takes its failure back and puts its chunk, which the quarantine kept, in
@@ -19,6 +19,7 @@ export const retryQuarantined = defineScript({
     'chunks',
     'results',
     'delayed',
+    'payloads',
     'shared',
     'ready',
     'stage',
@@ -28,7 +29,7 @@ export const retryQuarantined = defineScript({
   ],
   args: ['job', 'index', 'collector'],
   reply: oneOf('retried', 'unknown', 'gone', 'collected'),
-  uses: [time, chunk, taking, offering, together],
+  uses: [time, chunk, taking, offering, expiring],
   lua: `
 local entry = redis.call('HGET', quarantineKey, job .. ':' .. index)
 local chunk = entry and parse(string.match(entry, '\\n(.*)$') or '')
@@ -45,10 +46,10 @@ redis.call('RPUSH', chunksKey, write(chunk, chunk.first, 1, 0))
 redis.call('HINCRBY', partKey, 'waiting', 1)
 if record[2] == 'open' then
   -- One that had ended has not any more: its end sets the expiry again.
-  for _, key in ipairs({ partKey, chunksKey, resultsKey, delayedKey, sharedKey }) do redis.call('PERSIST', key) end
+  everyKey('PERSIST')
   offer(job)
 else
-  expireTogether(chunksKey)
+  expireTogether()
 end
 return 'retried'
 `,

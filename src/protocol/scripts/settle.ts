@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, expiring, offering, taking, time, together } from './lua.ts'
+import { chunk, expiring, offering, taking, time } from './lua.ts'
 
 const word = oneOf('committed', 'discarded', 'fenced')
 
@@ -42,7 +42,7 @@ export const settle = defineScript({
     const [first, settled, inLine] = array(reply)
     return { word: word(first), settled: number(settled), inLine: number(inLine) > 0 }
   },
-  uses: [time, chunk, taking, offering, expiring, together],
+  uses: [time, chunk, taking, offering, expiring],
   lua: `
 local held, firstRun = {}, moreArgsFrom + 3 * tonumber(chunkCount)
 for i = firstRun, firstRun + 4 * (tonumber(runCount) - 1), 4 do
@@ -153,7 +153,7 @@ if settled > 0 then
 end
 -- A part that is driven has no expiry.
 local undriven = record[5] == '1' and record[6] == '1'
-if undriven or record[2] ~= 'open' then expireTogether(chunksKey, resultsKey, delayedKey, payloadsKey) end
+if undriven or record[2] ~= 'open' then expireTogether() end
 if undriven and total >= tonumber(record[7]) then expireAll(record[8]) end
 return { 'committed', int(total), redis.call('EXISTS', readyKey, stageKey) }
 `,

@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, offering, taking, time, together } from './lua.ts'
+import { chunk, expiring, offering, taking, time } from './lua.ts'
 
 const word = oneOf('split', 'gone')
 
@@ -12,13 +12,26 @@ const word = oneOf('split', 'gone')
 export const split = defineScript({
   name: 'split',
   flags: ['allow-oom'],
-  keys: ['claim', 'part', 'chunks', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
+  keys: [
+    'claim',
+    'part',
+    'chunks',
+    'results',
+    'delayed',
+    'payloads',
+    'shared',
+    'ready',
+    'stage',
+    'waiting',
+    'lane',
+    'malformed',
+  ],
   args: ['job', 'incarnation', 'first', 'attempt', 'keep', 'pace'],
   reply: reply => {
     const [first, tasks] = array(reply)
     return { word: word(first), tasks: number(tasks) }
   },
-  uses: [time, chunk, taking, offering, together],
+  uses: [time, chunk, taking, offering, expiring],
   lua: `
 for i = 1, redis.call('LLEN', claimKey) do
   local chunk = parse(redis.call('LINDEX', claimKey, -i))
@@ -33,7 +46,7 @@ for i = 1, redis.call('LLEN', claimKey) do
       redis.call('HINCRBY', partKey, 'waiting', int(rest))
       if tonumber(pace) > (tonumber(record[3] or 0) or 0) then redis.call('HSET', partKey, 'pace', pace) end
       if record[2] == 'open' then offer(job) end
-      expireTogether(chunksKey)
+      expireTogether()
     end
     return { 'split', int(rest) }
   end
