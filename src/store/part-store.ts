@@ -114,7 +114,7 @@ export class PartStore extends LaneAccess {
   /** Which runs are in the results Hash: one step of a scan, begun and ended by the cursor '0'. */
   scanResults(job: string, cursor: string) {
     return this.run(scanResults, {
-      keys: { results: partKeys(this.lane, job).results },
+      keys: partKeys(this.lane, job),
       args: { cursor, count: 256 },
     })
   }

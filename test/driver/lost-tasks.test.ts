@@ -11,7 +11,7 @@ import { spawnNode } from '../support/process.ts'
 import { until } from '../support/until.ts'
 import { startBench } from './support/bench.ts'
 import type { Bench } from './support/bench.ts'
-import { same, square, wait } from './support/tasks.ts'
+import { large, same, square, wait } from './support/tasks.ts'
 
 /** A Redis that lost, or was robbed of, single keys; what it has lost as a whole is in recovery.test.ts. */
 let bench: Bench
@@ -68,6 +68,22 @@ describe('with its driver gone', () => {
     expect((error as TasksLostError).message).toMatch(/^Redis has lost .* of the job .*index.* Run them again/)
     // What is there stays there.
     expect(await store.client.hlen(results)).toBe(fields.length - 1)
+    await (await bench.mill.attach(id)).cancel()
+  })
+
+  test('a job of whose large results one was lost says which', async () => {
+    const id = newId()
+    const other = await bench.connect()
+    const inputs = numbers(3).map(fill => ({ bytes: 200_000, fill }))
+    await other.map(large, inputs, { id, detached: true }).submitted()
+    await other.close()
+    await until(async () => (await store.parts.readCounters(id))?.settled === 3, { what: 'all are settled' })
+    const { runs } = await store.parts.scanResults(id, '0')
+    const { held = '', first, count } = runs.find(run => run.held !== undefined)!
+    expect(await store.client.hdel(partKeys(store.lane, id).payloads, held)).toBe(1)
+    const error = await caught((await bench.mill.attach(id, large)).results())
+    expect(error).toBeInstanceOf(TasksLostError)
+    expect((error as TasksLostError).lost).toEqual([[first, first + count]])
     await (await bench.mill.attach(id)).cancel()
   })
 

@@ -231,6 +231,16 @@ describe('a large result', () => {
     expect(await lane.parts.readResults(part.job, runs)).toEqual([large(0).bytes, large(1).bytes])
   })
 
+  test('that is gone is no result any more', async () => {
+    const { lane, part } = await claimedJob()
+    await lane.claims.settle(part, 'a', commitOf(large(0), large(1)))
+    const [one, two] = await runsOf(lane, part)
+    await lane.client.hdel(lane.keysOf(part.job).payloads, one!.held!)
+    expect(await runsOf(lane, part)).toEqual([two])
+    await lane.client.del(lane.keysOf(part.job).payloads)
+    expect(await runsOf(lane, part)).toEqual([])
+  })
+
   test('is told to the collector with where it is', async () => {
     const { lane, part } = await claimedJob()
     const subscriber = redis.open()

@@ -5,12 +5,13 @@ import type { UnreadRun } from '../run.ts'
 
 /**
  * One step of HSCAN over the results Hash, without the results: which runs are there. `count` bounds the work of one
- * call. A field that is no run is left out.
+ * call. A field that is no run is left out, and so is a run whose bytes are held among the payloads but are not there any
+ * more: nobody can read it, and whoever looks for lost results must miss it.
  */
 export const scanResults = defineScript({
   name: 'scanResults',
   flags: ['no-writes', 'allow-oom'],
-  keys: ['results'],
+  keys: ['results', 'payloads'],
   args: ['cursor', 'count'],
   reply: reply => {
     const [cursor, ...words] = array(reply).map(text)
@@ -29,11 +30,12 @@ local page = redis.call('HSCAN', resultsKey, cursor, 'COUNT', count)
 local reply = { page[1] }
 for i = 1, #page[2], 2 do
   local count, kind = string.match(page[2][i + 1], '^(%d+) (%a+)\\n')
-  if count then
+  local held = kind == 'held' and string.match(page[2][i + 1], '\\n(.*)')
+  if count and not (held and redis.call('HEXISTS', payloadsKey, string.match(held, '^%S*')) == 0) then
     reply[#reply + 1] = page[2][i]
     reply[#reply + 1] = count
     reply[#reply + 1] = kind
-    reply[#reply + 1] = kind == 'held' and string.match(page[2][i + 1], '\\n(.*)') or tostring(#page[2][i + 1])
+    reply[#reply + 1] = held or tostring(#page[2][i + 1])
   end
 end
 return reply
