@@ -238,6 +238,18 @@ describe('promote', () => {
     expect(await lane.upkeep.promote(job.job, 'gone')).toBe(0)
     expect(await lane.client.exists(lane.keysOf(job.job).part, lane.keysOf(job.job).delayed, lane.keys.due)).toBe(0)
   })
+
+  test('sets aside what is not the job’s, or is of a former life of it', async () => {
+    const lane = redis.lane()
+    const job = await lane.job(1)
+    const { delayed } = lane.keysOf(job.job)
+    await lane.client.zadd(delayed, 1, chunkOf({ ...job, incarnation: 'former' }, { first: 0, attempt: 2 }))
+    await lane.client.zadd(delayed, 1, chunkOf({ ...job, job: 'other' }, { first: 0, attempt: 2 }))
+    await lane.upkeep.promote(job.job, job.hash)
+    expect(await lane.record(job)).toMatchObject({ waiting: 1 })
+    expect(await lane.client.llen(lane.keys.malformed)).toBe(2)
+    expect(await lane.client.exists(delayed)).toBe(0)
+  })
 })
 
 describe('forget', () => {

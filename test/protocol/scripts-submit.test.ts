@@ -83,6 +83,32 @@ describe('submit', () => {
     expect(await lane.client.pttl(lane.keysOf('nightly').part)).toBe(-1)
   })
 
+  test('starts anew, with nothing of the job before it, under the id of one whose record is lost', async () => {
+    const lane = redis.lane()
+    await lane.join('w', ['a'])
+    const job = await lane.job(3, { id: 'nightly' })
+    const [chunk] = (await lane.take('w', 'a')).chunks
+    await lane.finish(job, 'a', [chunk!])
+    const { part, delayed, shared } = lane.keysOf('nightly')
+    await lane.client.zadd(delayed, 1, chunkOf(job, { first: 2, attempt: 2 }))
+    await lane.client.set(shared, 'old')
+    await lane.client.del(part)
+    const again = await lane.job(2, { id: 'nightly' })
+    expect(await lane.results(again)).toEqual({})
+    expect(spans(await lane.waitingChunks(again))).toEqual(['0+1', '1+1'])
+    expect(await lane.client.exists(delayed, shared)).toBe(0)
+  })
+
+  test('keeps the large payload that comes with the creation of its part', async () => {
+    const lane = redis.lane()
+    const part = { job: 'large', incarnation: 'i2', collector: 'c', hash: 'c0de' }
+    const held = { field: 'i2:0', payload: Buffer.alloc(100_000) }
+    const elements = [chunkOf(part, { first: 0, kind: 'held' })]
+    const first = { ...batch(part, 0, 1), elements, held: [held], create: plainFields }
+    expect(await lane.parts.submit(part, first)).toMatchObject({ word: 'submitted' })
+    expect(await lane.client.hkeys(lane.keysOf('large').payloads)).toEqual(['i2:0'])
+  })
+
   test('counts tasks that come without chunks as settled', async () => {
     const lane = redis.lane()
     const part = { job: 'again', incarnation: 'i2', collector: 'c', hash: 'c0de' }

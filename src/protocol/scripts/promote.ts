@@ -26,7 +26,8 @@ export const promote = defineScript({
   reply: number,
   uses: [time, chunk, taking, offering, expiring],
   lua: `
-if redis.call('EXISTS', partKey) == 0 then
+local record = redis.call('HMGET', partKey, 'incarnation', 'state')
+if not record[1] then
   redis.call('UNLINK', delayedKey)
   redis.call('ZREM', dueKey, job)
   return 0
@@ -36,7 +37,7 @@ if #elements > 0 then
   local tasks = 0
   for i = #elements, 1, -1 do
     local chunk = parse(elements[i])
-    if chunk then
+    if chunk and chunk.job == job and chunk.incarnation == record[1] then
       redis.call('RPUSH', chunksKey, elements[i])
       tasks = tasks + chunk.count
     else
@@ -46,7 +47,7 @@ if #elements > 0 then
     redis.call('ZREM', delayedKey, elements[i])
   end
   redis.call('HINCRBY', partKey, 'waiting', int(tasks))
-  if redis.call('HGET', partKey, 'state') == 'open' then offer(job) end
+  if record[2] == 'open' then offer(job) end
   expireTogether()
 end
 local next = redis.call('ZRANGE', delayedKey, 0, 0, 'WITHSCORES')

@@ -75,6 +75,9 @@ end
 if not record[1] then
   if fieldsTo < moreArgsFrom then return refuse('gone', 0) end
   if from ~= '0' then return refuse('out of step', 0) end
+  -- Of a part whose record alone was lost: its runs would be taken for results of this one. Not the payloads, which may have
+  -- been stored a moment ago; whose they are is in their names.
+  redis.call('UNLINK', chunksKey, resultsKey, delayedKey, sharedKey)
   redis.call('HSET', partKey, 'incarnation', incarnation, 'collector', collector, 'submitted', 0, 'state', 'open',
     unpack(ARGV, moreArgsFrom, fieldsTo))
   redis.call('ZADD', jobsKey, int(clock()), job)
