@@ -120,7 +120,7 @@ export class Janitor implements Service {
       }
       this.#remember(line.hash)
       // It always is, unless the queue itself was lost: its driver sees to that, and for those that have none we do.
-      if (line.hasWaiting) await this.#store.parts.enlist(job, line.hash, 0)
+      if (line.waits) await this.#store.parts.enlist(job, line.hash, 0)
     }
     return forgotten
   }

@@ -15,13 +15,13 @@ export class UpkeepStore extends LaneAccess {
     return (await this.read([{ key: part, kind: 'part' }], () => this.client.hget(part, 'hash'))) ?? undefined
   }
 
-  /** What decides whether an open part is in line: its code hash, and whether it has waiting tasks; undefined when it is gone. */
-  async lineOf(job: string): Promise<{ readonly hash: string; readonly hasWaiting: boolean } | undefined> {
-    const { part } = partKeys(this.lane, job)
-    const [hash, state, waiting] = await this.read([{ key: part, kind: 'part' }], () =>
-      this.client.hmget(part, 'hash', 'state', 'waiting'),
+  /** What decides whether a part is in line: its code hash, and whether it is open and has tasks that wait, for a thread or a retry; undefined when it is gone. */
+  async lineOf(job: string): Promise<{ readonly hash: string; readonly waits: boolean } | undefined> {
+    const { part, delayed } = partKeys(this.lane, job)
+    const [[hash, state, waiting], retries] = await this.read([{ key: part, kind: 'part' }], () =>
+      Promise.all([this.client.hmget(part, 'hash', 'state', 'waiting'), this.client.exists(delayed)]),
     )
-    return hash == null ? undefined : { hash, hasWaiting: state === 'open' && Number(waiting) > 0 }
+    return hash == null ? undefined : { hash, waits: state === 'open' && (Number(waiting) > 0 || retries > 0) }
   }
 
   /** The header lines of a page of a part's waiting and delayed chunks. */

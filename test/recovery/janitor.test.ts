@@ -83,6 +83,28 @@ describe('an expired job', () => {
   })
 })
 
+describe('a job that is driven by nobody', () => {
+  test.each(['ready', 'due'] as const)('is put back in line when %s is lost', async lost => {
+    const lane = redis.lane()
+    const job = await lane.job(lost === 'ready' ? 1 : 0)
+    await lane.client.zadd(lane.keysOf(job.job).delayed, 7000, chunkOf(job, { first: 0, attempt: 2 }))
+    await lane.client.del(lane.codeKeys().ready, lane.keys.due)
+    await janitorOf(lane).runOnce()
+    expect(await lane.client.zscore(lane.keys.due, job.job)).toBe('7000')
+    expect(await lane.client.exists(lane.codeKeys().ready)).toBe(lost === 'ready' ? 1 : 0)
+  })
+
+  test('keeps the time at which it is due', async () => {
+    const lane = redis.lane()
+    const job = await lane.job(1)
+    await lane.client.zadd(lane.keysOf(job.job).delayed, 7000, chunkOf(job, { first: 0, attempt: 2 }))
+    await lane.client.zadd(lane.keys.due, 6000, job.job)
+    const before = await lane.everything()
+    await janitorOf(lane).runOnce()
+    expect(await lane.everything()).toEqual(before)
+  })
+})
+
 test('a chunk that arrives in a claim after that has ended runs elsewhere', async () => {
   const lane = redis.lane()
   await lane.join('w', ['a', 'b'])
