@@ -171,21 +171,26 @@ export function decodeCounters(
   const [incarnation, collector, state, submitted, complete, settled, failed, waiting, pace, attached] = values
   if (incarnation == null) return undefined
   const number = (value: string | null | undefined, field: string) => {
-    const count = value == null ? 0 : Number(value || NaN)
-    if (!Number.isFinite(count) || Math.abs(count) > Number.MAX_SAFE_INTEGER) throw malformed(field)
-    return count
+    const parsed = value == null ? 0 : Number(value || NaN)
+    if (!Number.isFinite(parsed)) throw malformed(field)
+    return parsed
+  }
+  const count = (value: string | null | undefined, field: string) => {
+    const parsed = number(value, field)
+    if (!Number.isSafeInteger(parsed)) throw malformed(field)
+    return parsed
   }
   return {
     incarnation,
     collector: collector ?? '',
     state: state === 'parked' || state === 'cancelled' ? state : 'open',
-    submitted: number(submitted, 'submitted'),
+    submitted: count(submitted, 'submitted'),
     complete: complete === '1',
-    settled: number(settled, 'settled'),
-    failed: number(failed, 'failed'),
-    waiting: Math.max(0, number(waiting, 'waiting')),
+    settled: count(settled, 'settled'),
+    failed: count(failed, 'failed'),
+    waiting: Math.max(0, count(waiting, 'waiting')),
     pace: Math.max(0, number(pace, 'pace')),
-    attaches: Math.max(0, number(attached, 'attached')),
+    attaches: Math.max(0, count(attached, 'attached')),
     delayed,
   }
 }

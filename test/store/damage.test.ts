@@ -62,3 +62,39 @@ test('a record that is damaged is no record', async () => {
   await client.set(partKeys(store.lane, 'job-1').part, 'none')
   expect(await store.parts.readPart('job-1')).toBeUndefined()
 })
+
+test('a record or a lane with a count that Redis would not count on is no record', async () => {
+  const counts = {
+    part: ['submitted', 'waiting', 'settled', 'failed', 'released', 'priority', 'keepMs', 'cursor', 'attached'],
+    lane: ['turn', 'slots', 'reapedAt', 'reapingSince'],
+  } as const
+  await client.del(key)
+  for (const kind of ['part', 'lane'] as const) {
+    for (const field of counts[kind]) {
+      for (const value of ['1.5', '007', '-0', '+1', '1e3', '0x10', '', ' 7', '99999999999999999999', 'many']) {
+        await client.hset(key, field, value)
+        await expect(client.hincrby(key, field, 1)).rejects.toThrow()
+        expect(await store.mend([{ key, kind }]), `${field} ${value}`).toBe(1)
+      }
+      for (const value of ['0', '7', '-7', '120', '999999999999999']) await client.hset(key, field, value)
+      expect(await store.mend([{ key, kind }])).toBe(0)
+      await client.del(key)
+    }
+  }
+  for (const pace of ['0', '12', '0.5', '1000.0']) {
+    await client.hset(key, 'pace', pace)
+    expect(await store.mend([{ key, kind: 'part' }]), pace).toBe(0)
+  }
+  await client.hset(key, 'pace', 'slow')
+  expect(await store.mend([{ key, kind: 'part' }])).toBe(1)
+})
+
+test.each(['submitted', 'settled', 'failed', 'waiting', 'attached'])(
+  'a part with a fraction for %s is none',
+  async field => {
+    const { part } = partKeys(store.lane, 'job-2')
+    await client.hset(part, { incarnation: 'i', state: 'open', [field]: '1.5' })
+    expect(await store.parts.readCounters('job-2')).toBeUndefined()
+    expect(await client.exists(part)).toBe(0)
+  },
+)

@@ -15,12 +15,14 @@ export const mend = defineScript({
   reply: number,
   lua: `
 local counts = {
-  part = { 'submitted', 'waiting', 'settled', 'failed', 'released', 'priority', 'keepMs', 'cursor', 'pace' },
+  part = { 'submitted', 'waiting', 'settled', 'failed', 'released', 'priority', 'keepMs', 'cursor', 'attached', 'pace' },
   lane = { 'turn', 'slots', 'reapedAt', 'reapingSince' },
 }
-local function sane(value)
-  return not value or (#value <= 32 and (string.match(value, '^%-?%d+$') or string.match(value, '^%d+%.%d+$'))
-    and math.abs(tonumber(value)) <= 1e15)
+-- A whole number as Redis writes it, since it adds to no other: not 007, nor -0. Only the pace is measured.
+local function sane(field, value)
+  if not value or value == '0' then return true end
+  local isNumber = string.match(value, '^%-?[1-9]%d*$') or (field == 'pace' and string.match(value, '^%d+%.%d+$'))
+  return #value <= 32 and isNumber and math.abs(tonumber(value)) <= 1e15
 end
 local function fault(key, kind)
   local type = redis.call('TYPE', key).ok
@@ -28,7 +30,7 @@ local function fault(key, kind)
   if type ~= (counts[kind] and 'hash' or kind) then return 'a ' .. type .. ' stood where a ' .. kind .. ' must be' end
   for _, field in ipairs(counts[kind] or {}) do
     local value = redis.call('HGET', key, field)
-    if not sane(value) then return 'its ' .. field .. ' was ' .. string.sub(value, 1, 100) end
+    if not sane(field, value) then return 'its ' .. field .. ' was ' .. string.sub(value, 1, 100) end
   end
 end
 local deleted = 0
