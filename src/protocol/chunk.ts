@@ -52,7 +52,7 @@ export const maxChunkTasks = 65_535
 const headerLimitBytes = 1024
 const newline = 0x0a
 const headerPattern =
-  /^(\S{1,200}) (\w{1,64}) (\d{1,15}) (\d{1,15}) (\d{1,15}) (\d{1,9}) (\d{1,9}) (pack|range|held) (plain|shared|reduce|both) ([^\p{Cc}]{1,400})$/u
+  /^(\S{1,200}) (\w{1,64}) (\d{1,15}) (\d{1,15}) (\d{1,15}) (\d{1,9}) (\d{1,9}) (pack|range|held) (plain|shared|reduce|both) ([^\p{Cc}]+)$/u
 
 export function encodeHeader(header: ChunkHeader): string {
   const { job, incarnation, first, count, base, attempt, deaths, kind, flags, task } = header

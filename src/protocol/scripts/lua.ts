@@ -31,9 +31,8 @@ local function parse(element)
   if not job or at > 1025 or not kinds[kind] or not flagWords[flags] then return nil end
   if #job > 200 or #incarnation > 64 or #first > 15 or #count > 15 or #base > 15 or #attempt > 9 or #deaths > 9 then return nil end
   if tonumber(count) == 0 or tonumber(base) > tonumber(first) or (kind == 'held' and tonumber(count) > 1) then return nil end
-  -- U+0080 to U+009F are controls too; 400 characters may be more bytes.
+  -- U+0080 to U+009F are controls too.
   if string.find(task, '\\194[\\128-\\159]') then return nil end
-  if #task > 400 and select(2, string.gsub(task, '[^\\128-\\191]', '')) > 400 then return nil end
   return { job = job, incarnation = incarnation, first = tonumber(first), count = tonumber(count), base = base,
     attempt = tonumber(attempt), deaths = tonumber(deaths), kind = kind, flags = flags, task = task, at = at, element = element }
 end
