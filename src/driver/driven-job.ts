@@ -1,4 +1,4 @@
-import { CollectorReplacedError, ConnectionClosedError, InputsIncompleteError } from '../errors.ts'
+import { ConnectionClosedError, InputsIncompleteError } from '../errors.ts'
 import { encodeRangePayload } from '../protocol/chunk.ts'
 import type { PartRecord } from '../protocol/records.ts'
 import type { JobMessage, ResultsMessage } from '../protocol/run.ts'
@@ -7,6 +7,8 @@ import { Assembler } from './assembler.ts'
 import type { Arrival } from './assembler.ts'
 import { Collector } from './collector.ts'
 import { Delivery } from './delivery.ts'
+import { endedPart } from './drop-part.ts'
+import type { Ended } from './drop-part.ts'
 import { nothingToFeed } from './feeder.ts'
 import type { Feeder } from './feeder.ts'
 import { cancelledElsewhere, collectorReplaced, jobCancelled } from './job-errors.ts'
@@ -26,9 +28,9 @@ export interface JobHost {
   adopt(job: DrivenJob): void
   disown(job: DrivenJob): void
   /** Deletes an ended job's keys when there is time. */
-  dropLater(store: LaneStore, part: Part): void
-  /** The job has done that itself: it is to be done again should Redis come back with it. */
-  dropped(store: LaneStore, part: Part): void
+  dropSoon(ended: Ended): void
+  /** Deletes them now; in any case again should that fail, or should Redis come back with them. */
+  drop(ended: Ended): Promise<'dropped' | 'gone' | 'replaced' | 'unknown'>
 }
 
 /** How a job comes about. */
@@ -146,23 +148,9 @@ export class DrivenJob {
   async finish(error?: Error): Promise<void> {
     if (this.#over) return
     this.#end(error)
-    if (!this.named || !(await this.#dropAsOwn())) this.#host.dropLater(this.store, this.part)
-  }
-
-  /** False when it could not be done now. @throws {CollectorReplacedError} when another driver has the job, and its results. */
-  async #dropAsOwn(): Promise<boolean> {
-    try {
-      const word = await this.store.parts.drop(this.part)
-      if (word === 'dropped') this.#host.dropped(this.store, this.part)
-      if (word !== 'replaced') return word === 'dropped'
-      const verdict = this.reconciler.judge(await this.store.parts.readCounters(this.id))
-      if (verdict instanceof CollectorReplacedError) throw verdict
-      if (verdict === 'attach') await this.reconciler.attachAgain()
-      return false
-    } catch (error) {
-      if (error instanceof CollectorReplacedError) throw error
-      return false
-    }
+    const ended = endedPart(this.store, this.part, { running: false })
+    if (!this.named) this.#host.dropSoon(ended)
+    else if ((await this.#host.drop(ended)) === 'replaced') throw collectorReplaced(this.id)
   }
 
   /** Ends for the consumer; what is in Redis stays as it is. */
@@ -232,19 +220,7 @@ export class DrivenJob {
   }
 
   async #takeOut(): Promise<void> {
-    try {
-      await this.dropAndTell()
-      this.#host.dropped(this.store, this.part)
-    } catch {
-      // Redis can't be told: the job's lease lapses, and what is left of it expires.
-    }
-  }
-
-  /** Removes the part, and has what runs of it stopped. The call that creates it may be under way: then it comes first. */
-  async dropAndTell(incarnation = this.part.incarnation): Promise<void> {
-    const { job, collector, hash } = this.part
-    await this.store.parts.drop({ job, incarnation, collector, hash })
-    await this.store.publishControl({ type: 'cancel', job, incarnation, index: undefined })
+    await this.#host.drop(endedPart(this.store, this.part, { running: true }))
   }
 
   submitted(): Promise<void> {

@@ -1,11 +1,5 @@
-import type { LaneStore } from '../store/lane-store.ts'
-import type { Part } from './part.ts'
-
-/** A part that has ended, and where it is. */
-interface Ended {
-  readonly store: LaneStore
-  readonly part: Pick<Part, 'job' | 'incarnation' | 'collector' | 'hash' | 'attaches'>
-}
+import { dropPart } from './drop-part.ts'
+import type { Ended } from './drop-part.ts'
 
 const delayMs = 5
 /** When a drop failed: Redis may be away, or refuse. */
@@ -19,8 +13,6 @@ const mostDropped = 1000
 export interface DropperHost {
   /** Whether the driver has a job of that id, begun since: it sees to that itself. */
   drives(job: string): boolean
-  /** Makes this driver the job's collector again. */
-  attach(ended: Ended): Promise<unknown>
   readonly onError: (error: unknown) => void
 }
 
@@ -30,8 +22,8 @@ export interface DropperHost {
  */
 export class Dropper {
   readonly #host: DropperHost
-  #due: Ended[] = []
-  #dropped: Ended[] = []
+  readonly #due: Ended[] = []
+  readonly #dropped: Ended[] = []
   #timer: NodeJS.Timeout | undefined
   #stopped = false
 
@@ -39,19 +31,30 @@ export class Dropper {
     this.#host = host
   }
 
-  dropSoon(store: LaneStore, part: Part): void {
-    this.#due.push({ store, part: nameOf(part) })
+  dropSoon(ended: Ended): void {
+    this.#due.push(ended)
     this.#dropIn(delayMs)
   }
 
-  /** The job has dropped it itself. */
-  remember(store: LaneStore, part: Part): void {
-    this.#remember([{ store, part: nameOf(part) }])
+  /** At once, and again soon should that fail: then what became of it is not known. */
+  async drop(ended: Ended): Promise<'dropped' | 'gone' | 'replaced' | 'unknown'> {
+    try {
+      const word = await dropPart(ended)
+      // Should Redis go back to when a part was this driver's that another has since, it is the other's still.
+      if (word !== 'replaced') this.#dropped.push(ended)
+      if (this.#dropped.length > mostDropped) this.#dropped.shift()
+      return word
+    } catch (error) {
+      this.#host.onError(error)
+      if (this.#due.length < mostDue) this.#due.push(ended)
+      this.#dropIn(againMs)
+      return 'unknown'
+    }
   }
 
   /** Redis is back after a while: whatever was dropped last may be there again. */
   dropAgain(): void {
-    this.#due.push(...this.#dropped.splice(0).filter(({ part }) => !this.#host.drives(part.job)))
+    this.#due.push(...this.#dropped.splice(0))
     if (this.#due.length > 0) this.#dropIn(delayMs)
   }
 
@@ -62,43 +65,16 @@ export class Dropper {
   }
 
   /** Drops what is due now, if that can be done. */
-  flush(): Promise<void> {
-    return this.#dropNow()
+  async flush(): Promise<void> {
+    const due = this.#due.splice(0).filter(({ part }) => !this.#host.drives(part.job))
+    await Promise.all(due.map(ended => this.drop(ended)))
   }
 
   #dropIn(ms: number): void {
     if (this.#stopped) return
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      this.#dropNow().catch(this.#host.onError)
+      this.flush().catch(this.#host.onError)
     }, ms)
   }
-
-  async #dropNow(): Promise<void> {
-    const due = this.#due.splice(0)
-    const outcomes = await Promise.allSettled(due.map(ended => this.#drop(ended)))
-    this.#remember(due.filter((_, index) => outcomes[index]?.status === 'fulfilled'))
-    this.#due.push(...due.filter((_, index) => outcomes[index]?.status === 'rejected').slice(0, mostDue))
-    if (this.#due.length > 0) this.#dropIn(againMs)
-  }
-
-  async #drop(ended: Ended): Promise<void> {
-    const { parts } = ended.store
-    if ((await parts.drop(ended.part)) !== 'replaced') return
-    const stand = await parts.readCounters(ended.part.job)
-    const isFormer = stand?.incarnation === ended.part.incarnation && stand.attaches < ended.part.attaches
-    if (!isFormer) return
-    // Redis went back to before this driver attached, and nobody has come since.
-    await this.#host.attach(ended)
-    await parts.drop(ended.part)
-  }
-
-  #remember(dropped: readonly Ended[]): void {
-    this.#dropped = [...this.#dropped, ...dropped].slice(-mostDropped)
-  }
-}
-
-/** Without its payloads. */
-function nameOf({ job, incarnation, collector, hash, attaches }: Part): Ended['part'] {
-  return { job, incarnation, collector, hash, attaches }
 }

@@ -14,12 +14,12 @@ import { Lanes } from '../store/lanes.ts'
 import { isTransient, outcomeUnknown, refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import type { RedisTarget } from '../store/target.ts'
 import type { DrivenJob, JobHost } from './driven-job.ts'
+import type { Ended } from './drop-part.ts'
 import { Dropper } from './dropper.ts'
 import { Fleet } from './fleet.ts'
 import { redisRefused } from './job-errors.ts'
 import { driverLeaseMs } from './part.ts'
 import { Paces } from './paces.ts'
-import type { Part } from './part.ts'
 
 /** Longer than any script or snapshot's pause should take. */
 const silenceMs = 10_000
@@ -70,11 +70,7 @@ export class Link implements JobHost {
         })
       },
     })
-    this.#dropper = new Dropper({
-      drives: job => this.#jobs.has(job),
-      attach: ({ store, part }) => store.parts.attach(part.job, part.collector, driverLeaseMs, part.hash),
-      onError,
-    })
+    this.#dropper = new Dropper({ drives: job => this.#jobs.has(job), onError })
     this.#subscriber = openClient(target, { name: 'millrace:driver:listen', silenceMs })
     this.fleet = new Fleet(this.lanes.first)
     this.channel = collectorChannel(namespace, queue, this.token)
@@ -154,12 +150,12 @@ export class Link implements JobHost {
     if (this.#jobs.get(job.id) === job) this.#jobs.delete(job.id)
   }
 
-  dropLater(store: LaneStore, part: Part): void {
-    this.#dropper.dropSoon(store, part)
+  dropSoon(ended: Ended): void {
+    this.#dropper.dropSoon(ended)
   }
 
-  dropped(store: LaneStore, part: Part): void {
-    this.#dropper.remember(store, part)
+  drop(ended: Ended): ReturnType<Dropper['drop']> {
+    return this.#dropper.drop(ended)
   }
 
   // Answers -------------------------------------------------------------------------------------------------------------

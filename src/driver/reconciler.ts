@@ -1,10 +1,11 @@
-import type { PartCounters, PartRecord } from '../protocol/records.ts'
+import type { PartCounters } from '../protocol/records.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { LaneStore } from '../store/lane-store.ts'
 import { refusalInWords, refusesWrites } from '../store/reply-error.ts'
 import type { Assembler } from './assembler.ts'
 import type { Collector } from './collector.ts'
 import type { Delivery } from './delivery.ts'
+import { dropPart, endedPart } from './drop-part.ts'
 import { tasksLost } from './job-errors.ts'
 import { isSound, judge } from './judge.ts'
 import type { Belief, Verdict } from './judge.ts'
@@ -31,8 +32,6 @@ export interface ReconciledJob {
   readonly leased: boolean
   /** Ends for the consumer; what is in Redis stays as it is. */
   fail(error: unknown): void
-  /** Removes the part of this incarnation, and has what runs of it stopped. */
-  dropAndTell(incarnation?: string): Promise<void>
 }
 
 /** A job that hears nothing for so long looks for itself. */
@@ -126,17 +125,6 @@ export class Reconciler {
     )
   }
 
-  /** What the stand calls for. */
-  judge(stand: PartCounters | undefined): Verdict {
-    return judge(stand, this.#belief())
-  }
-
-  async attachAgain(): Promise<void> {
-    const { part, store } = this.#job
-    const record: PartRecord | undefined = await store.parts.attach(part.job, part.collector, driverLeaseMs, part.hash)
-    if (record !== undefined) part.attaches = record.attaches
-  }
-
   async #rewind({ first, count } = { first: 0, count: 0 }): Promise<void> {
     const { part, store, delivery } = this.#job
     for (let attempt = 1; !this.#job.over; attempt++) {
@@ -216,7 +204,7 @@ export class Reconciler {
     for (let attempt = 1; !job.over; attempt++) {
       try {
         const stand = await job.store.parts.readCounters(job.part.job)
-        if (await this.#act(this.judge(stand), stand)) return
+        if (await this.#act(judge(stand, this.#belief()), stand)) return
       } catch {
         await new Promise(resolve => setTimeout(resolve, jitteredBackoffMs(attempt, { firstMs: 20, mostMs: 1000 })))
       }
@@ -231,11 +219,14 @@ export class Reconciler {
       return true
     }
     if (verdict === 'attach') {
-      await this.attachAgain()
+      const { part, store } = this.#job
+      const record = await store.parts.attach(part.job, part.collector, driverLeaseMs, part.hash)
+      if (record !== undefined) part.attaches = record.attaches
       return false
     }
     if (verdict === 'restart') {
-      await this.#job.dropAndTell(stand?.incarnation)
+      const { store, part } = this.#job
+      await dropPart(endedPart(store, part, { running: true, incarnation: stand?.incarnation }))
       return false
     }
     if (verdict === 'resume' && stand !== undefined) {

@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { endedPart } from '../../src/driver/drop-part.ts'
 import { Dropper } from '../../src/driver/dropper.ts'
 import { Part } from '../../src/driver/part.ts'
 import { connect, JobNotFoundError } from '../../src/index.ts'
@@ -91,8 +92,8 @@ test('one that is stopped while Redis is away leaves nothing that goes on', asyn
   onTestFinished(() => {
     vi.useRealTimers()
   })
-  const dropper = new Dropper({ drives: () => false, attach: () => Promise.resolve(), onError: () => undefined })
-  dropper.dropSoon(lane, new Part(job, collector, plainFields, { incarnation }))
+  const dropper = new Dropper({ drives: () => false, onError: () => undefined })
+  dropper.dropSoon(endedPart(lane, new Part(job, collector, plainFields, { incarnation }), { running: false }))
   expect(vi.getTimerCount()).toBe(1)
   dropper.stop()
   await dropper.flush()

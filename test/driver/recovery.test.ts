@@ -192,6 +192,42 @@ describe('when connections break', () => {
     await proxy.close()
   })
 
+  test('a cancellation whose answer is lost is made again, and what runs is stopped', async () => {
+    const proxy = new Proxy(bench.redis.socketPath)
+    await using mill = await bench.connect({ redis: await proxy.listen() })
+    const job = mill.map(wait, waits(2, 60_000), { detached: true })
+    await job.submitted()
+    await until(async () => (await job.progress()).running === 2, { what: 'both run' })
+    const before = proxy.counts.swallowedBytes
+    proxy.setMode({ kind: 'swallow' })
+    const cancelled = job.cancel()
+    await until(() => proxy.counts.swallowedBytes > before, { what: 'the drop is lost' })
+    proxy.setMode({ kind: 'pass' })
+    proxy.cut()
+    await cancelled
+    expect(await bench.mill.run(same, 7)).toBe(7)
+    expect(await bench.redis.cli('EXISTS', `{millrace:default:0}:part:${job.id}`)).toBe('0')
+    await mill.close()
+    await proxy.close()
+  })
+
+  test('a driver that was replaced while it was cut off does not stop what runs for its successor', async () => {
+    const proxy = new Proxy(bench.redis.socketPath)
+    await using mill = await bench.connect({ redis: await proxy.listen() })
+    const job = mill.map(wait, waits(4, 1500))
+    await until(async () => (await job.progress()).running > 0, { what: 'some run' })
+    proxy.setMode({ kind: 'swallow' })
+    proxy.cut()
+    const results = (await bench.mill.attach(job.id, wait)).results()
+    const cancelled = job.cancel()
+    proxy.setMode({ kind: 'pass' })
+    proxy.cutSilent()
+    await cancelled
+    expect(await results).toEqual(numbers(4))
+    await mill.close()
+    await proxy.close()
+  })
+
   test('a job whose driver was taken for dead goes on when it is back', async () => {
     const job = bench.mill.map(wait, waits(200, 20))
     const results = job.results()
