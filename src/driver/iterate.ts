@@ -3,12 +3,19 @@ import type { ReadPiece } from './delivery.ts'
 import type { DrivenJob } from './driven-job.ts'
 import type { SubmittedAt } from './errors-from-wire.ts'
 
+/** A job as its consumer has it, who may come before it is open. */
+export interface ConsumedJob {
+  readonly opened: Promise<DrivenJob>
+  /** Opened or not. */
+  cancel(): Promise<void>
+}
+
 /**
  * Iteration over a job. Values of a piece are given from an array without waiting; the piece counts as used when the
  * value after its last is asked for. Leaving the loop cancels what is outstanding.
  */
 abstract class Iteration<T> implements AsyncIterator<T> {
-  readonly #opened: Promise<DrivenJob>
+  readonly #consumed: ConsumedJob
   readonly #ordered: boolean
   readonly #submittedAt: SubmittedAt
   #job: DrivenJob | undefined
@@ -21,11 +28,11 @@ abstract class Iteration<T> implements AsyncIterator<T> {
   #advancing: Promise<unknown> | undefined
   #asked = 0
 
-  constructor(opened: Promise<DrivenJob>, submittedAt: SubmittedAt, ordered: boolean) {
-    this.#opened = opened
+  constructor(consumed: ConsumedJob, submittedAt: SubmittedAt, ordered: boolean) {
+    this.#consumed = consumed
     this.#ordered = ordered
     this.#submittedAt = submittedAt
-    opened.catch(() => undefined)
+    consumed.opened.catch(() => undefined)
   }
 
   protected abstract make(index: number, value: unknown): T
@@ -43,7 +50,7 @@ abstract class Iteration<T> implements AsyncIterator<T> {
     if (!this.#done) {
       this.#done = true
       this.#values = []
-      await (this.#job ?? (await this.#opened)).cancel()
+      await this.#consumed.cancel()
     }
     return { done: true, value: undefined }
   }
@@ -83,7 +90,7 @@ abstract class Iteration<T> implements AsyncIterator<T> {
   }
 
   async #begin(): Promise<DrivenJob> {
-    const job = await this.#opened
+    const job = await this.#consumed.opened
     refuseReduced(job)
     job.delivery.begin({ stream: true, ordered: this.#ordered })
     return job
@@ -97,8 +104,8 @@ abstract class Iteration<T> implements AsyncIterator<T> {
 
 /** Results in input order. */
 export class InOrder<O> extends Iteration<O> {
-  constructor(opened: Promise<DrivenJob>, submittedAt: SubmittedAt) {
-    super(opened, submittedAt, true)
+  constructor(consumed: ConsumedJob, submittedAt: SubmittedAt) {
+    super(consumed, submittedAt, true)
   }
 
   protected make(_index: number, value: unknown): O {
@@ -108,8 +115,8 @@ export class InOrder<O> extends Iteration<O> {
 
 /** `[index, result]` as tasks complete. */
 export class AsTheyCome<O> extends Iteration<readonly [index: number, value: O]> {
-  constructor(opened: Promise<DrivenJob>, submittedAt: SubmittedAt) {
-    super(opened, submittedAt, false)
+  constructor(consumed: ConsumedJob, submittedAt: SubmittedAt) {
+    super(consumed, submittedAt, false)
   }
 
   protected make(index: number, value: unknown): readonly [index: number, value: O] {

@@ -5,6 +5,7 @@ import { gatherResults, gatherSettled, reduceAll } from './consume.ts'
 import type { DrivenJob } from './driven-job.ts'
 import type { SubmittedAt } from './errors-from-wire.ts'
 import { InOrder, AsTheyCome } from './iterate.ts'
+import type { ConsumedJob } from './iterate.ts'
 import type { Opening } from './opening.ts'
 import { readProgress } from './progress.ts'
 import type { Job, Progress, Settled } from './types.ts'
@@ -65,19 +66,20 @@ abstract class BaseJob<O> {
   }
 
   /** The job for its one consumer. */
-  protected consume(how: string): Promise<DrivenJob> {
+  protected consume(how: string): ConsumedJob {
     if (this.#consumed) {
       const message = `The results of the job ${this.id} are already being used, so that ${how} can't have them too: a job has one consumer. Keep what the first one gives, or map the inputs again.`
-      return Promise.reject(new JobAlreadyConsumedError(message))
+      const refused = Promise.reject(new JobAlreadyConsumedError(message))
+      return { opened: refused, cancel: () => refused }
     }
     this.#consumed = true
-    return this.#parts.opening.opened
+    return this.#parts.opening
   }
 
   #use<T>(how: string, use: (job: DrivenJob) => Promise<T>): Promise<T> {
     const isFirst = !this.#consumed
     const used = this.consume(how)
-      .then(use)
+      .opened.then(use)
       .catch((error: unknown) => {
         throw this.#parts.submittedAt.locate(error)
       })

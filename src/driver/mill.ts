@@ -14,8 +14,8 @@ import { onInterrupt } from './interrupt.ts'
 import { AsTheyComeJob, OrderedJob } from './job.ts'
 import type { ReducerChoice } from './job.ts'
 import type { Link } from './link.ts'
-import { attachJob, openJob, Opening } from './opening.ts'
-import type { OpeningContext } from './opening.ts'
+import { attachJob, openJob } from './opening.ts'
+import type { Opening, OpeningContext } from './opening.ts'
 import { isRange } from './range.ts'
 import type {
   BroadcastAnswer,
@@ -137,10 +137,9 @@ export class ConnectedMill implements Mill {
     this.#mustBeOpen()
     checkJobId(id)
     const submittedAt = new SubmittedAt(entryOf('attach'))
-    const job = await attachJob(this.#context, id, task === undefined ? undefined : nameOf(task))
-    const opening = new Opening(id, () => Promise.resolve(job))
-    await opening.opened
+    const opening = attachJob(this.#context, id, task === undefined ? undefined : nameOf(task))
     this.#watch(opening)
+    await opening.opened
     return new OrderedJob<O>({ opening, submittedAt, link: this.#parts.link }, { name: '', open: false })
   }
 
@@ -172,11 +171,7 @@ export class ConnectedMill implements Mill {
   async #close(): Promise<void> {
     this.#stopInterrupts()
     const { link, ends } = this.#parts
-    for (const opening of this.#openings) {
-      opening.expectEnd()
-      opening.end(closed())
-    }
-    const goodbyes = Promise.allSettled(link.jobs.map(job => job.close()))
+    const goodbyes = Promise.allSettled([...this.#openings].map(opening => opening.close(closed())))
     let timer: NodeJS.Timeout | undefined
     await Promise.race([goodbyes, new Promise(resolve => (timer = setTimeout(resolve, goodbyeMs)))])
     clearTimeout(timer)

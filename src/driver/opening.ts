@@ -5,6 +5,7 @@ import type { LaneStore } from '../store/lane-store.ts'
 import { CallFeeder } from './call-feeder.ts'
 import { DrivenJob } from './driven-job.ts'
 import { ListFeeder, nothingToFeed, RangeFeeder } from './feeder.ts'
+import type { Feeder } from './feeder.ts'
 import { collectorReplaced, jobCancelled } from './job-errors.ts'
 import type { InputSource } from './input-source.ts'
 import type { Link } from './link.ts'
@@ -35,6 +36,12 @@ export interface JobRequest {
   reducer(): string
 }
 
+/** A job that is about to begin, and what will feed it. */
+interface OpenedJob {
+  readonly job: DrivenJob
+  readonly feeder: Feeder
+}
+
 /**
  * The way from a request to a job that is driven: the end of the turn (a `reduce` may follow the `map`), the code that
  * workers have, what is there under the id. It may take long, and can be ended meanwhile.
@@ -46,28 +53,36 @@ export class Opening {
   /** Why it is not open yet, in words. */
   waitingFor: string | undefined
   #job: DrivenJob | undefined
-  #ended: Error | undefined
+  #ended: { readonly error: unknown } | undefined
+  /** What is done to a job that has come to be all the same, since the last step was under way. */
+  #endLate: ((job: DrivenJob) => Promise<void>) | undefined
   #consumer: Promise<unknown> | undefined
   #interrupt: (error: Error) => void = () => undefined
-  readonly #interrupted: Promise<never>
 
-  constructor(id: string, open: (opening: Opening) => Promise<DrivenJob>) {
+  constructor(id: string, open: (opening: Opening) => Promise<OpenedJob>) {
     this.id = id
-    this.#interrupted = new Promise((_resolve, reject) => {
+    const interrupted = new Promise<never>((_resolve, reject) => {
       this.#interrupt = reject
     })
-    this.#interrupted.catch(() => undefined)
-    this.opened = Promise.race([this.#interrupted, open(this).then(job => this.#open(job))])
+    this.opened = Promise.race([interrupted, open(this).then(opened => this.#begin(opened))])
     // Whoever consumes the job gets the error; nobody needs to.
-    this.opened.catch(() => undefined)
+    this.opened.catch((error: unknown) => {
+      this.#ended ??= { error }
+    })
   }
 
   get job(): DrivenJob | undefined {
     return this.#job
   }
 
+  /** Whether it has ended without a job. */
   get ended(): boolean {
     return this.#ended !== undefined
+  }
+
+  /** For whoever opens it, before each step that others see. */
+  throwIfEnded(): void {
+    if (this.#ended !== undefined) throw this.#ended.error
   }
 
   /** What the consumer gets. */
@@ -77,70 +92,78 @@ export class Opening {
   }
 
   /** Cancels the job, opened or not. */
-  async cancel(error: Error = jobCancelled(this.id)): Promise<void> {
-    this.expectEnd()
-    this.end(error)
-    await this.#job?.cancel(error)
+  cancel(error: Error = jobCancelled(this.id)): Promise<void> {
+    return this.#end(error, job => job.cancel(error))
   }
 
-  /** The user is about to end the job: that its consumer then rejects must not end the process if nobody listens just now. */
-  expectEnd(): void {
+  /** The connection closes. `error`: what is said when the job is not open. */
+  close(error: Error): Promise<void> {
+    return this.#end(error, job => job.close())
+  }
+
+  async #end(error: Error, endJob: (job: DrivenJob) => Promise<void>): Promise<void> {
+    // That its consumer then rejects must not end the process if nobody listens just now: the user knows.
     this.#consumer?.catch(() => undefined)
+    if (this.#job !== undefined) await endJob(this.#job)
+    else if (this.#ended === undefined) {
+      this.#ended = { error }
+      this.#endLate = endJob
+      this.#interrupt(error)
+    }
   }
 
-  /** Ends the opening, if it has not come to its end; an open job goes on. */
-  end(error: Error): void {
-    if (this.#job !== undefined || this.#ended !== undefined) return
-    this.#ended = error
-    this.#interrupt(error)
-  }
-
-  #open(job: DrivenJob): DrivenJob {
-    // Ended while the last step was under way: what that did is undone.
-    if (this.#ended !== undefined) job.cancel(this.#ended).catch(() => undefined)
+  #begin({ job, feeder }: OpenedJob): DrivenJob {
+    this.#endLate?.(job).catch(() => undefined)
     this.#job = job
+    job.begin(feeder)
     return job
   }
 }
 
 /** Opens a new job, or resumes the one that has its id. */
 export function openJob(context: OpeningContext, request: JobRequest): Opening {
-  return new Opening(request.id, async opening => {
+  const { id, named, task, inputs } = request
+  const opening = new Opening(id, async opening => {
     await turnEnd()
-    const hash = await findHash(context, request.task, opening)
+    const hash = await findHash(context, task, opening)
     const fields = fieldsOf(request, hash)
+    opening.throwIfEnded()
     const { link } = context
     const { lanes } = link
     // A job without a name of its own is new, and needs no look around.
-    const store =
-      request.named && !opening.ended
-        ? await link.ask(() => lanes.find(request.id, { reachable: true }))
-        : lanes.forNewJob(request.id)
-    const record = request.named ? await findOrMake(context, store, request, fields, opening) : undefined
+    const store = named ? await link.ask(() => lanes.find(id, { reachable: true })) : lanes.forNewJob(id)
+    const record = named ? await findOrMake(context, store, request, fields, opening) : undefined
     return drive(context, store, request, fields, record)
   })
+  opening.opened.catch(() => {
+    if ('close' in inputs) inputs.close()
+  })
+  return opening
 }
 
 /** Attaches to a job that another driver, or this one, has made. @throws {JobNotFoundError | JobConflictError} */
-export async function attachJob({ link }: OpeningContext, id: string, task: string | undefined): Promise<DrivenJob> {
+export function attachJob({ link }: OpeningContext, id: string, task: string | undefined): Opening {
   const { lanes, token } = link
-  const store = await link.ask(() => lanes.find(id))
-  const found = await link.ask(() => store.parts.readPart(id))
-  if (found === undefined || found.state === 'cancelled') throw notFound(id)
-  if (task !== undefined && found.task !== task) {
-    throw new JobConflictError(
-      `The job ${id} runs the task ${JSON.stringify(found.task)}, not ${JSON.stringify(task)}. Attach to it with that task.`,
-    )
-  }
-  const record = await link.ask(() => store.parts.attach(id, token, driverLeaseMs, found.hash))
-  if (record === undefined || record.state === 'cancelled') throw notFound(id)
-  const part = new Part(id, token, record, { incarnation: record.incarnation, attaches: record.attaches })
-  const job = new DrivenJob(link, { part, store, named: true, record })
-  const rest = record.kind === 'range' && !record.complete
-  job.begin(
-    rest ? new RangeFeeder(new Range(record.start, record.step, record.total), job, record.detached) : nothingToFeed,
-  )
-  return job
+  return new Opening(id, async opening => {
+    const store = await link.ask(() => lanes.find(id))
+    const found = await link.ask(() => store.parts.readPart(id))
+    if (found === undefined || found.state === 'cancelled') throw notFound(id)
+    if (task !== undefined && found.task !== task) {
+      throw new JobConflictError(
+        `The job ${id} runs the task ${JSON.stringify(found.task)}, not ${JSON.stringify(task)}. Attach to it with that task.`,
+      )
+    }
+    opening.throwIfEnded()
+    const record = await link.ask(() => store.parts.attach(id, token, driverLeaseMs, found.hash))
+    if (record === undefined || record.state === 'cancelled') throw notFound(id)
+    const part = new Part(id, token, record, { incarnation: record.incarnation, attaches: record.attaches })
+    const job = new DrivenJob(link, { part, store, named: true, record })
+    const rest = record.kind === 'range' && !record.complete
+    const feeder = rest
+      ? new RangeFeeder(new Range(record.start, record.step, record.total), job, record.detached)
+      : nothingToFeed
+    return { job, feeder }
+  })
 }
 
 /** Waits, if it must, for a worker that says which code the task has. Quick where that was found before. */
@@ -148,7 +171,8 @@ export async function findHash({ link, ownHash }: OpeningContext, task: string, 
   const { fleet } = link
   const matched = fleet.matched.get(task)
   if (matched !== undefined) return matched
-  while (opening?.ended !== true) {
+  for (;;) {
+    opening?.throwIfEnded()
     const match = matchCode(task, ownHash, fleet.known ?? (await link.ask(() => fleet.read())))
     if ('hash' in match) {
       fleet.matched.set(task, match.hash)
@@ -157,7 +181,6 @@ export async function findHash({ link, ownHash }: OpeningContext, task: string, 
     if (opening !== undefined) opening.waitingFor = match.waitFor
     await fleet.change()
   }
-  return ''
 }
 
 function fieldsOf(request: JobRequest, hash: string): PartFields {
@@ -178,16 +201,17 @@ function fieldsOf(request: JobRequest, hash: string): PartFields {
   }
 }
 
-/** The job that has the id: made now, or attached to. Undefined when the opening was ended meanwhile. */
+/** The job that has the id: made now, or attached to. */
 async function findOrMake(
   context: OpeningContext,
   store: LaneStore,
   request: JobRequest,
   fields: PartFields,
   opening: Opening,
-): Promise<PartRecord | undefined> {
+): Promise<PartRecord> {
   const { link } = context
-  while (!opening.ended) {
+  for (;;) {
+    opening.throwIfEnded()
     const record = await findExisting(context, store, request, fields, opening)
     if (record !== undefined) return record
     const part = new Part(request.id, link.token, fields, { shared: request.shared })
@@ -198,7 +222,6 @@ async function findOrMake(
     if (made.collector !== link.token) throw collectorReplaced(request.id)
     return made
   }
-  return undefined
 }
 
 async function findExisting(
@@ -230,24 +253,25 @@ function drive(
   request: JobRequest,
   fields: PartFields,
   record: PartRecord | undefined,
-): DrivenJob {
-  const { id, named, inputs, shared } = request
+): OpenedJob {
+  const { id, named, shared } = request
   const part = new Part(id, link.token, record ?? fields, {
     shared,
     ...(record === undefined ? {} : { incarnation: record.incarnation, attaches: record.attaches }),
   })
   const job = new DrivenJob(link, { part, store, named, record })
-  if (inputs instanceof CallFeeder) {
-    job.begin(inputs.for(job))
-  } else if (record?.complete === true) {
+  return { job, feeder: feederFor(job, request.inputs) }
+}
+
+function feederFor(job: DrivenJob, inputs: JobRequest['inputs']): Feeder {
+  const { record } = job
+  if (inputs instanceof CallFeeder) return inputs.for(job)
+  if (record?.complete === true) {
     if (!(inputs instanceof Range)) inputs.close()
-    job.begin(nothingToFeed)
-  } else if (inputs instanceof Range) {
-    job.begin(new RangeFeeder(inputs, job, part.fields.detached))
-  } else {
-    job.begin(new ListFeeder(inputs, job, record?.submitted ?? 0))
+    return nothingToFeed
   }
-  return job
+  if (inputs instanceof Range) return new RangeFeeder(inputs, job, job.part.fields.detached)
+  return new ListFeeder(inputs, job, record?.submitted ?? 0)
 }
 
 function notFound(id: string): JobNotFoundError {

@@ -14,7 +14,9 @@ export async function readProgress({
   readonly link: Link
 }): Promise<Progress> {
   const { job } = opening
-  if (job === undefined) return { ...nothing, waitingFor: opening.waitingFor ?? 'its driver to begin' }
+  if (job === undefined) {
+    return { ...nothing, waitingFor: opening.ended ? undefined : (opening.waitingFor ?? 'its driver to begin') }
+  }
   const stand = job.over ? undefined : await link.ask(() => job.store.parts.readCounters(job.id))
   if (stand === undefined) return ofTheDriver(job)
   const running = Math.max(0, stand.submitted - stand.waiting - stand.delayed - stand.settled)
