@@ -45,7 +45,7 @@ class SyncSource implements InputSource {
       this.#heldOver = none
     }
     while (!pack.full && !this.#ended) {
-      const step = this.#iterator.next()
+      const step = this.#next()
       if (step.done === true) this.#ended = true
       else if (!pack.add(step.value)) {
         this.#heldOver = step.value
@@ -55,12 +55,23 @@ class SyncSource implements InputSource {
   }
 
   discard(count: number): void {
-    for (let i = 0; i < count && !this.#ended; i++) this.#ended = this.#iterator.next().done === true
+    for (let i = 0; i < count && !this.#ended; i++) if (this.#next().done === true) this.#ended = true
   }
 
   close(): void {
     if (this.#ended) return
     this.#ended = true
+    this.#return()
+  }
+
+  #next(): IteratorResult<unknown> {
+    const step = this.#iterator.next()
+    // What it ran has closed it: a generator can't be told while it runs.
+    if (this.#ended && step.done !== true) this.#return()
+    return step
+  }
+
+  #return(): void {
     try {
       this.#iterator.return?.()
     } catch {
@@ -105,7 +116,7 @@ class AsyncSource implements InputSource {
   }
 
   async discard(count: number): Promise<void> {
-    for (let i = 0; i < count && !this.#ended; i++) this.#ended = (await this.#iterator.next()).done === true
+    for (let i = 0; i < count && !this.#ended; i++) if ((await this.#iterator.next()).done === true) this.#ended = true
   }
 
   close(): void {
