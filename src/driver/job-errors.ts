@@ -1,5 +1,6 @@
 import {
   CollectorReplacedError,
+  ConnectionClosedError,
   InputsIncompleteError,
   JobCancelledError,
   JobConflictError,
@@ -46,6 +47,12 @@ export function tasksLost(id: string, lost: readonly Stretch[]): TasksLostError 
   return new TasksLostError(
     `Redis has lost ${tasks === 1 ? 'a task' : `${tasks} tasks`} of the job ${id} (${where}), and this driver does not have ${tasks === 1 ? 'its input' : 'their inputs'}, because another one submitted them or they were let go. Run them again, as a new job with these inputs; the error's \`lost\` lists them all.`,
     { lost },
+  )
+}
+
+export function connectionClosed(): ConnectionClosedError {
+  return new ConnectionClosedError(
+    'The connection is closed, so that nothing can be submitted or read through it: call connect() for another.',
   )
 }
 

@@ -17,7 +17,7 @@ import type { DrivenJob, JobHost } from './driven-job.ts'
 import type { Ended } from './drop-part.ts'
 import { Dropper } from './dropper.ts'
 import { Fleet } from './fleet.ts'
-import { redisRefused } from './job-errors.ts'
+import { connectionClosed, redisRefused } from './job-errors.ts'
 import { driverLeaseMs } from './part.ts'
 import { Paces } from './paces.ts'
 
@@ -118,14 +118,15 @@ export class Link implements JobHost {
    * twice. Whoever attaches while Redis restarts, or refuses to write, waits like everybody else, and `waiter` says why.
    *
    * @throws {RedisRefusesWritesError} when Redis answers with an error that waiting does not change.
+   * @throws {ConnectionClosedError} when this connection is closed meanwhile.
    */
   async ask<T>(question: () => Promise<T>, waiter?: { waitingFor: string | undefined }): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await question()
       } catch (error) {
-        const isOver = this.#stopped || (error instanceof MillraceError && !(error instanceof ConnectionClosedError))
-        if (isOver) throw error
+        if (error instanceof MillraceError && !(error instanceof ConnectionClosedError)) throw error
+        if (this.#stopped) throw connectionClosed()
         if (refusesWrites(error)) {
           if (waiter !== undefined) waiter.waitingFor = refusalInWords(error)
         } else if (!outcomeUnknown(error) && !isTransient(error)) throw redisRefused(error)

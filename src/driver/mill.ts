@@ -1,6 +1,6 @@
 import type { Task } from '../code/task.ts'
 import { isTask } from '../code/task.ts'
-import { ConnectionClosedError, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import { checkJobId, randomName } from '../protocol/names.ts'
 import { encodeValue } from '../protocol/values.ts'
 import { readDurability } from '../store/inspect/durability.ts'
@@ -8,7 +8,7 @@ import { takeSnapshot } from '../store/inspect/snapshot.ts'
 import { broadcast } from './broadcast.ts'
 import { CallHandle, Calls } from './calls.ts'
 import { SubmittedAt } from './errors-from-wire.ts'
-import { jobCancelled } from './job-errors.ts'
+import { connectionClosed, jobCancelled } from './job-errors.ts'
 import { inputSource } from './input-source.ts'
 import { onInterrupt } from './interrupt.ts'
 import { AsTheyComeJob, OrderedJob } from './job.ts'
@@ -171,7 +171,7 @@ export class ConnectedMill implements Mill {
   async #close(): Promise<void> {
     this.#stopInterrupts()
     const { link, ends } = this.#parts
-    const goodbyes = Promise.allSettled([...this.#openings].map(opening => opening.close(closed())))
+    const goodbyes = Promise.allSettled([...this.#openings].map(opening => opening.close(connectionClosed())))
     let timer: NodeJS.Timeout | undefined
     await Promise.race([goodbyes, new Promise(resolve => (timer = setTimeout(resolve, goodbyeMs)))])
     clearTimeout(timer)
@@ -199,7 +199,7 @@ export class ConnectedMill implements Mill {
   }
 
   #mustBeOpen(): void {
-    if (this.#closing !== undefined) throw closed()
+    if (this.#closing !== undefined) throw connectionClosed()
   }
 }
 
@@ -211,12 +211,6 @@ function entryOf(name: 'run' | 'submit' | 'map' | 'attach'): (...args: never[]) 
 /** The result says what became of it. */
 function ignore(): void {
   return undefined
-}
-
-function closed(): ConnectionClosedError {
-  return new ConnectionClosedError(
-    'The connection is closed, so that nothing can be submitted or read through it: call connect() for another.',
-  )
 }
 
 function nameOf(task: unknown): string {

@@ -58,7 +58,7 @@ export function openClient(target: RedisTarget, role: ClientRole, place: Place =
   client.on('close', () => {
     leaving = false
   })
-  return comingBack(rejectingUnanswered(forgivingOwnCommands(client)))
+  return endingForGood(comingBack(rejectingUnanswered(forgivingOwnCommands(client))))
 }
 
 /** The user's options, and how the server is found each time that the connection is made. */
@@ -114,12 +114,16 @@ function forgivingOwnCommands(client: Redis): Redis {
  */
 function rejectingUnanswered(client: Redis): Redis {
   client.on('close', () => {
-    for (let item = client.commandQueue.shift(); item !== undefined; item = client.commandQueue.shift()) {
-      if (item.command instanceof Command) item.command.promise.catch(() => undefined)
-      item.command.reject(new ConnectionClosedError('The connection to Redis broke before the answer came.'))
-    }
+    rejectAll(client.commandQueue, 'The connection to Redis broke before the answer came.')
   })
   return client
+}
+
+function rejectAll(queue: Redis['commandQueue'], reason: string): void {
+  for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
+    if (item.command instanceof Command) item.command.promise.catch(() => undefined)
+    item.command.reject(new ConnectionClosedError(reason))
+  }
 }
 
 /**
@@ -144,6 +148,32 @@ function comingBack(client: Redis): Redis {
 }
 
 const comeBackMs = 100
+
+/**
+ * A client that is closed between two attempts to connect does nothing more in ioredis, and never rejects the commands
+ * that wait for the next. Here it ends as in any other state, and who waits, or comes too late, is told in our words.
+ */
+function endingForGood(client: Redis): Redis {
+  const disconnect = client.disconnect.bind(client)
+  client.disconnect = (reconnect = false) => {
+    disconnect(reconnect)
+    if (reconnect) return
+    rejectAll(Reflect.get(client, 'offlineQueue') as Redis['commandQueue'], closedForGood)
+    if (client.status !== 'reconnecting') return
+    // Then it has no socket whose end it could wait for, like one that is still to be connected.
+    client.status = 'wait'
+    disconnect(false)
+  }
+  const send = client.sendCommand.bind(client)
+  client.sendCommand = (command, stream) => {
+    if (client.status !== 'end') return send(command, stream)
+    command.reject(new ConnectionClosedError(closedForGood))
+    return command.promise
+  }
+  return client
+}
+
+const closedForGood = 'The connection to Redis is closed.'
 
 /** Whether commands go out right now. */
 export function isReady(client: Client): boolean {

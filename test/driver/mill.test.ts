@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Proxy } from '../../chaos/proxy.ts'
 import { Signal } from '../../src/driver/signal.ts'
 import {
   ConnectionClosedError,
@@ -434,6 +435,25 @@ describe('close', () => {
     expect(() => other.submit(square, 1)).toThrow(ConnectionClosedError)
     expect(() => other.map(square, [1])).toThrow(ConnectionClosedError)
     expect(await partKeysLeft()).toEqual([])
+  })
+
+  test('while Redis is away ends what waits for it', async () => {
+    const proxy = new Proxy(bench.redis.socketPath)
+    const other = await bench.connect({ redis: await proxy.listen() })
+    const job = other.map(wait, [{ ms: 60_000, value: 1 }])
+    const iteration = caught(Promise.resolve(job[Symbol.asyncIterator]().next()))
+    await job.submitted()
+    await proxy.close()
+    const questions = Promise.all([
+      caught(other.attach('nothing')),
+      caught(other.workers()),
+      caught(other.durability()),
+      caught(job.progress()),
+    ])
+    await other.close()
+    expect(await iteration).toBeInstanceOf(ConnectionClosedError)
+    for (const error of await questions) expect(error).toBeInstanceOf(ConnectionClosedError)
+    await job.cancel()
   })
 
   test('wrong arguments are refused in words', async () => {

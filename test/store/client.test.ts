@@ -1,10 +1,12 @@
 import { once } from 'node:events'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Proxy } from '../../chaos/proxy.ts'
+import { ConnectionClosedError } from '../../src/errors.ts'
 import { openClient } from '../../src/store/client.ts'
 import { redisTarget } from '../../src/store/target.ts'
-import { startRedis } from '../support/redis.ts'
+import { freePort, startRedis } from '../support/redis.ts'
 import type { RedisProcess } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 
 let redis: RedisProcess
 
@@ -69,3 +71,20 @@ test('a connection whose connector gave up once comes back, unless it was closed
   await new Promise(resolve => setTimeout(resolve, 300))
   expect(client.status).toBe('end')
 })
+
+test.each(['connecting', 'reconnecting'] as const)(
+  'a connection that is closed for good while it is %s rejects what waits, and what comes',
+  async status => {
+    const url = `redis://127.0.0.1:${await freePort()}`
+    const client = openClient(redisTarget(url), { name: 'millrace:test', silenceMs: 5000 })
+    client.on('error', () => undefined)
+    const ended = new Promise(resolve => client.once('end', resolve))
+    const waiting = client.ping()
+    await until(() => client.status === status, { what: `it is ${status}`, everyMs: 1 })
+    client.disconnect()
+    client.disconnect()
+    await expect(waiting).rejects.toBeInstanceOf(ConnectionClosedError)
+    await ended
+    await expect(client.ping()).rejects.toBeInstanceOf(ConnectionClosedError)
+  },
+)
