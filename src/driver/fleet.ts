@@ -38,7 +38,7 @@ export class Fleet {
     return this.#reading
   }
 
-  /** A worker joined or left. */
+  /** A worker joined or left, or may have. */
   changed(): void {
     this.#workers = undefined
     this.matched.clear()

@@ -79,6 +79,8 @@ export class Link implements JobHost {
     this.#subscriber.on('ready', () => {
       // The client subscribes again by itself; this one's reply says that it has, and only then a look sees all.
       this.#subscribe().then(() => {
+        // Workers may have come and gone meanwhile.
+        this.fleet.changed()
         this.#reconcileAll()
       }, onError)
     })

@@ -2,10 +2,15 @@ import { createInterface } from 'node:readline'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Proxy } from '../../chaos/proxy.ts'
+import { CodeMismatchError } from '../../src/index.ts'
+import { openClient } from '../../src/store/client.ts'
+import { redisTarget } from '../../src/store/target.ts'
+import { TestLane } from '../store/support/lane.ts'
 import { until } from '../support/until.ts'
 import { startBench } from './support/bench.ts'
 import type { Bench } from './support/bench.ts'
-import { wait } from './support/tasks.ts'
+import { same, wait } from './support/tasks.ts'
 
 let bench: Bench
 let monitor: Socket
@@ -54,4 +59,24 @@ test('the driver looks at its jobs when it listens again, and does not leave it 
   )
   await job.cancel()
   await results
+})
+
+test('and decides anew which code a task has, since workers may have come and gone', async () => {
+  const proxy = new Proxy(bench.redis.socketPath)
+  const mill = await bench.connect({ redis: await proxy.listen(), tasks: undefined as never })
+  expect(await mill.run(same, 1)).toBe(1)
+  proxy.setMode({ kind: 'swallow' })
+  const client = openClient(redisTarget(bench.redis.url), { name: 'millrace:test', silenceMs: 5000 })
+  await new TestLane(client, 'millrace', 0).join('newcomer', [], { info: { tasks: ['same'], hash: 'other' } })
+  client.disconnect()
+  proxy.setMode({ kind: 'pass' })
+  proxy.cutSilent()
+  const refused = () =>
+    mill.run(same, 1).then(
+      () => false,
+      (error: unknown) => error instanceof CodeMismatchError,
+    )
+  await until(refused, { what: 'it refuses to guess', timeoutMs: 15_000 })
+  await mill.close()
+  await proxy.close()
 })
