@@ -144,9 +144,14 @@ export class Link implements JobHost {
   // JobHost -------------------------------------------------------------------------------------------------------------
 
   adopt(job: DrivenJob): void {
-    // The same connection attached to a job that it drives already: only one of the two may go on.
-    this.#jobs.get(job.id)?.replaced()
+    // Two that attach at once both found none to replace.
+    this.replace(job.id)
     this.#jobs.set(job.id, job)
+  }
+
+  /** The same connection attaches to a job that it may drive already: only one of the two may go on. */
+  replace(id: string): void {
+    this.#jobs.get(id)?.replaced()
   }
 
   disown(job: DrivenJob): void {

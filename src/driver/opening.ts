@@ -154,7 +154,7 @@ export function attachJob({ link }: OpeningContext, id: string, task: string | u
       )
     }
     opening.throwIfEnded()
-    const record = await link.ask(() => store.parts.attach(id, token, driverLeaseMs, found.hash))
+    const record = await attach(link, store, found.hash, opening)
     if (record === undefined || record.state === 'cancelled') throw notFound(id)
     const part = new Part(id, token, record, { incarnation: record.incarnation, attaches: record.attaches })
     const job = new DrivenJob(link, { part, store, named: true, record })
@@ -243,8 +243,16 @@ async function findExisting(
       `A job with the id ${id} exists with another ${word} (${found[differs]}, not ${fields[differs]}). Choose another id, or attach to that job.`,
     )
   }
-  const record = await link.ask(() => store.parts.attach(id, link.token, driverLeaseMs, fields.hash), opening)
+  const record = await attach(link, store, fields.hash, opening)
   return record?.state === 'cancelled' ? undefined : record
+}
+
+/** Makes this driver the collector. Undefined when the job is gone by now. */
+function attach(link: Link, store: LaneStore, hash: string, opening: Opening): Promise<PartRecord | undefined> {
+  const { id } = opening
+  // It may collect the job already: what that one still released would be missing in the reply, and be looked for.
+  link.replace(id)
+  return link.ask(() => store.parts.attach(id, link.token, driverLeaseMs, hash), opening)
 }
 
 function drive(

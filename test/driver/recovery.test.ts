@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import {
@@ -263,6 +264,31 @@ describe('attach', () => {
     expect(await again.results()).toEqual(numbers(60))
     expect(await former).toBeInstanceOf(CollectorReplacedError)
     expect(await caught(other.attach(job.id))).toBeInstanceOf(JobNotFoundError)
+  })
+
+  test('loses nothing when the same connection has the job already, and its consumer is under way', async () => {
+    const proxy = new Proxy(bench.redis.socketPath)
+    await using mill = await bench.connect({ redis: await proxy.listen() })
+    const job = mill.map(wait, waits(1000, 1))
+    await until(async () => (await job.progress()).done === 1000, { what: 'all is done' })
+    let seen = 0
+    // It releases what it has used all the time, also between the question and its answer.
+    const former = caught(
+      all(job, async count => {
+        seen = count
+        await sleep(10)
+      }),
+    )
+    await until(() => seen > 10, { what: 'the consumer is under way' })
+    proxy.setMode({ kind: 'delay', ms: 200 })
+    const again = await mill.attach(job.id, wait)
+    proxy.setMode({ kind: 'pass' })
+    expect(await former).toBeInstanceOf(CollectorReplacedError)
+    const rest = await again.results()
+    expect(rest).toEqual(numbers(1000).slice(1000 - rest.length))
+    expect(rest.length).toBeGreaterThanOrEqual(1000 - seen)
+    await mill.close()
+    await proxy.close()
   })
 
   test('goes on when Redis went back to before it attached', async () => {
