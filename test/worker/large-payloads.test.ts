@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Proxy } from '../../chaos/proxy.ts'
 import { connect } from '../../src/index.ts'
 import type { Mill, Task } from '../../src/index.ts'
 import { decodeQuarantined } from '../../src/protocol/evidence.ts'
@@ -48,6 +49,23 @@ describe('inputs too large to travel in a List', () => {
       expect(isDeepStrictEqual(await job.results(), inputs)).toBe(true)
       await until(async () => (await lab.client.keys(`*${job.id}*`)).length === 0, { what: 'its keys are gone' })
     })
+  })
+
+  it('are run by the thread that reads them, however long that takes', async () => {
+    const proxy = new Proxy(redis.socketPath)
+    const far = await proxy.listen()
+    try {
+      proxy.setMode({ kind: 'delay', ms: 60 })
+      await withMill(
+        async (_lab, mill, { whole }) => {
+          const inputs = buffers(3)
+          expect(isDeepStrictEqual(await mill.map(whole!, inputs).results(), inputs)).toBe(true)
+        },
+        { redis: far },
+      )
+    } finally {
+      await proxy.close()
+    }
   })
 
   it('are given to a retry as they were submitted, not as the failed attempt left them', async () => {
