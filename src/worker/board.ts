@@ -29,8 +29,7 @@ export class Board {
 
   /** Opens a slot before its claim is sent, so that the main thread can revoke what the thread has not even seen. */
   open(slot: Slot, claim: string): void {
-    this.#words[word.claims + 2 * slot] = parseInt(claim.slice(0, 8), 16)
-    this.#words[word.claims + 2 * slot + 1] = parseInt(claim.slice(8, 16), 16)
+    this.#setClaim(word.claims + 2 * slot, claim)
     Atomics.store(this.#words, slot, unsized)
   }
 
@@ -85,22 +84,47 @@ export class Board {
     Atomics.store(this.#words, word.task, index)
   }
 
-  /** Code of a task that belongs to no batch (a broadcast) is on the stack from now on. */
-  enterOutside(timeoutMs: number): void {
+  /** The inputs of the shown chunk are read from now on: should that end the thread, no task of it is to blame more than others. */
+  enterReading(partHash: number): void {
+    Atomics.store(this.#words, word.wholePart, partHash)
+    Atomics.store(this.#words, word.task, reading)
+  }
+
+  /** The results of a claim are put together from now on, which may run a reducer. */
+  enterHandingIn(claim: string, partHash: number): void {
+    this.#setClaim(word.handedIn, claim)
+    Atomics.store(this.#words, word.wholePart, partHash)
+    Atomics.store(this.#words, word.task, handingIn)
+  }
+
+  /** Code of a task that belongs to no batch (a broadcast) is on the stack from now on. Gives what `leaveOutside` goes back to. */
+  enterOutside(timeoutMs: number): Inside {
+    const inside = { slot: this.#words[word.slot]!, timeoutMs: this.#words[word.timeoutMs]! }
     Atomics.store(this.#words, word.slot, noSlot)
     Atomics.add(this.#words, word.batch, 1)
     Atomics.store(this.#words, word.timeoutMs, timeoutMs)
     Atomics.store(this.#words, word.task, 0)
+    return inside
+  }
+
+  /** It is not any more: the batch that was running goes on. */
+  leaveOutside({ slot, timeoutMs }: Inside): void {
+    Atomics.store(this.#words, word.task, -1)
+    Atomics.store(this.#words, word.timeoutMs, timeoutMs)
+    Atomics.store(this.#words, word.slot, slot)
+    Atomics.add(this.#words, word.batch, 1)
   }
 
   /** Notes an asynchronous task in progress at a place of the table that `place` names, from 0 to `maxPending` - 1. */
   addPending(place: number, partHash: number, index: number): void {
     this.#indexes[place] = index
     Atomics.store(this.#partHashes, place, partHash)
+    Atomics.add(this.#words, word.pending, 1)
   }
 
   removePending(place: number): void {
     Atomics.store(this.#partHashes, place, 0)
+    Atomics.sub(this.#words, word.pending, 1)
   }
 
   /** Whether everything that was left of the slot's batch is taken away. */
@@ -115,6 +139,16 @@ export class Board {
 
   get loopDeadlineMs(): number {
     return this.#times[time.loopDeadline]!
+  }
+
+  /** The thread's loop turns: called every now and then. */
+  turn(): void {
+    Atomics.add(this.#words, word.turns, 1)
+  }
+
+  /** Code that belongs to no batch goes on, or has come to its end (-1): what it does after its first `await` too. */
+  countOutside(more: 1 | -1): void {
+    Atomics.add(this.#words, word.outside, more)
   }
 
   countSettled(tasks: number): void {
@@ -140,6 +174,21 @@ export class Board {
     }
   }
 
+  /** How often the loop was seen to turn; 0 while the thread starts. */
+  get turns(): number {
+    return Atomics.load(this.#words, word.turns)
+  }
+
+  /** Whether nothing that anybody waits for can be on the stack: no batch, no task in progress, nothing outside. */
+  get isFree(): boolean {
+    return (
+      Atomics.load(this.#words, word.slot) === noSlot &&
+      Atomics.load(this.#words, word.task) === -1 &&
+      Atomics.load(this.#words, word.outside) === 0 &&
+      Atomics.load(this.#words, word.pending) === 0
+    )
+  }
+
   window(slot: Slot): Window {
     const window = Atomics.load(this.#words, slot)
     return { cursor: window >>> 16, limit: window & mask }
@@ -147,9 +196,12 @@ export class Board {
 
   /** The claim that the slot was opened for last. */
   claim(slot: Slot): string {
-    const half = (at: number) =>
-      (Atomics.load(this.#words, word.claims + 2 * slot + at) >>> 0).toString(16).padStart(8, '0')
-    return half(0) + half(1)
+    return this.#claimAt(word.claims + 2 * slot)
+  }
+
+  /** The part that is read or handed in, and the claim that is handed in. They hold while `task` says that this is going on. */
+  get whole(): { readonly partHash: number; readonly handedIn: string } {
+    return { partHash: Atomics.load(this.#words, word.wholePart), handedIn: this.#claimAt(word.handedIn) }
   }
 
   /** Takes away what the thread has not taken yet. Gives the window as it was, or undefined when nothing was left. */
@@ -182,9 +234,25 @@ export class Board {
     }
     return found
   }
+
+  #setClaim(at: number, claim: string): void {
+    this.#words[at] = parseInt(claim.slice(0, 8), 16)
+    this.#words[at + 1] = parseInt(claim.slice(8, 16), 16)
+  }
+
+  #claimAt(at: number): string {
+    const half = (place: number) => (Atomics.load(this.#words, place) >>> 0).toString(16).padStart(8, '0')
+    return half(at) + half(at + 1)
+  }
 }
 
 export type Slot = 0 | 1
+
+/** What a broadcast interrupts. */
+export interface Inside {
+  readonly slot: number
+  readonly timeoutMs: number
+}
 
 export interface Window {
   /** The next task to take. */
@@ -198,13 +266,18 @@ export interface BoardView {
   readonly slot: Slot | undefined
   /** Changes with every batch. */
   readonly batch: number
-  /** The window index of the task whose code is on the stack; -1 for none. */
+  /** The window index of the task whose code is on the stack; -1 for none, `reading` or `handingIn` for a chunk's as a whole. */
   readonly task: number
   /** The running chunk's limit for a task; 0 for none. */
   readonly timeoutMs: number
   /** How long the running batch was expected to take when it began; 0 for unknown. */
   readonly expectedMs: number
 }
+
+/** In `BoardView.task`: the shown chunk's inputs, or what its job shares, are being read. */
+export const reading = -2
+/** In `BoardView.task`: the results of a claim are being put together. */
+export const handingIn = -3
 
 /** A task in progress, by its index and a hash of its part (see `partHash`). */
 export interface PendingTask {
@@ -214,6 +287,9 @@ export interface PendingTask {
 
 /** The most asynchronous tasks that a thread runs at a time, whatever its tasks' `concurrency`. */
 export const maxPending = 1024
+
+/** How often a thread shows that its loop turns. */
+export const turnEveryMs = 2000
 
 /** The most tasks of one window. */
 export const maxWindow = 0xffff
@@ -240,10 +316,24 @@ const unsized = mask
 const noSlot = 2
 
 // Words 0 and 1 are the windows of the two slots.
-const word = { slot: 2, batch: 3, task: 4, timeoutMs: 5, lineVersion: 6, lineLength: 7, offset: 8, claims: 9 } as const
+const word = {
+  slot: 2,
+  batch: 3,
+  task: 4,
+  timeoutMs: 5,
+  lineVersion: 6,
+  lineLength: 7,
+  offset: 8,
+  claims: 9,
+  handedIn: 13,
+  wholePart: 15,
+  turns: 16,
+  outside: 17,
+  pending: 18,
+} as const
 const time = { loopDeadline: 0, settled: 1, expected: 2 } as const
 
-const wordCount = 16
+const wordCount = 20
 const timesAt = wordCount * 4
 const timeCount = 3
 const lineAt = timesAt + timeCount * 8

@@ -40,27 +40,29 @@ export class Broadcasts {
     this.#waiting.push({ request: { ...request, deadlineMs }, untilMs: Date.now() + deadlineMs })
   }
 
-  /** Starts what waits; false when nothing did, and the board is as it was. */
-  run(): boolean {
-    if (this.#waiting.length === 0) return false
+  /** Starts what waits. */
+  run(): void {
+    if (this.#waiting.length === 0) return
     for (const { request, untilMs } of this.#waiting.splice(0)) {
       // Nobody waits any more for one that comes after its deadline, but its effect may still be wanted.
       this.#run(request, Math.max(1000, untilMs - Date.now())).catch((error: unknown) => {
         this.#options.writeLine(`broadcast ${request.id} failed: ${String(error)}`)
       })
     }
-    return true
   }
 
   async #run(request: BroadcastRequest, withinMs: number): Promise<void> {
-    const { writeLine, workerId, thread, lanes } = this.#options
+    const { board, writeLine, workerId, thread, lanes } = this.#options
     const { id, lane, deadlineMs, replyChannel } = request
     let answer: Buffer
+    board.countOutside(1)
     try {
       const value = await this.#call(request, withinMs)
       answer = encodeAnswer(value)
     } catch (error) {
       answer = encodeFailedAnswer(error)
+    } finally {
+      board.countOutside(-1)
     }
     // Anybody may publish the number of a lane: only those that are known are connected to.
     const worker = lanes.numbers.includes(lane) ? workerId(lane) : undefined
@@ -83,12 +85,12 @@ export class Broadcasts {
       { jobId: id, first: thread, attempt: 1, worker: label, shared: undefined, task: name, writeLine },
       0,
     )
-    board.enterOutside(withinMs)
+    const inside = board.enterOutside(withinMs)
     let result: unknown
     try {
       result = task.fn(value, context)
     } finally {
-      board.enter(-1)
+      board.leaveOutside(inside)
     }
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {

@@ -22,7 +22,6 @@ export interface ChunkSetup {
 /** A chunk while a thread runs it: what came of each task. */
 export class ChunkRun implements FinishedChunk {
   readonly header: ChunkHeader
-  readonly line: string
   readonly payload: Uint8Array
   readonly hash: number
   readonly fn: TaskFunction
@@ -47,7 +46,6 @@ export class ChunkRun implements FinishedChunk {
 
   constructor(chunk: Chunk, setup: ChunkSetup, skip: ReadonlySet<number> | undefined) {
     this.header = chunk.header
-    this.line = chunk.line
     this.payload = chunk.payload
     this.hash = partHash(chunk.header)
     this.fn = setup.fn

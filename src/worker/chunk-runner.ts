@@ -1,9 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { TaskModule } from '../code/load.ts'
 import { MalformedDataError, UnknownTaskError } from '../errors.ts'
+import type { ChunkHeader } from '../protocol/chunk.ts'
 import { inputsOf } from '../protocol/inputs.ts'
 import { outcomeUnknown } from '../store/reply-error.ts'
-import { maxPending } from './board.ts'
+import { maxPending, partHash } from './board.ts'
 import type { Board, Slot } from './board.ts'
 import type { Broadcasts } from './broadcasts.ts'
 import { CancelledTasks } from './cancelled-tasks.ts'
@@ -51,7 +52,7 @@ export class ChunkRunner {
   readonly #cancelled = new CancelledTasks()
   readonly #speeds = new Map<string, Speed>()
   /** What is being run from the board right now. */
-  #front: { readonly run: ChunkRun; readonly slot: Slot; readonly offset: number } | undefined
+  #front: { readonly run: ChunkRun; readonly slot: Slot } | undefined
   #concurrency = 1
   #breathedMs = 0
   /** When the front chunk had all that it needs. */
@@ -89,6 +90,7 @@ export class ChunkRunner {
   async run(chunk: ClaimedChunk, batch: Batch, offset: number): Promise<FinishedChunk> {
     const { job, incarnation, count } = chunk.header
     if (this.#cancelled.has(job, incarnation)) return untouchedChunk(chunk)
+    this.#board.showChunk(chunk.line, offset, this.#options.module.tasks.get(chunk.header.task)?.options.timeoutMs ?? 0)
     let run: ChunkRun
     try {
       run = await this.#prepare(chunk, batch)
@@ -102,7 +104,7 @@ export class ChunkRunner {
       const taken = this.#board.take(batch.slot, count) < 0 ? 0 : this.#board.taken
       return failedChunk(chunk, taken, error.code, error)
     }
-    this.#front = { run, slot: batch.slot, offset }
+    this.#front = { run, slot: batch.slot }
     await this.#runTasks(run, batch.slot, offset)
     return run
   }
@@ -141,7 +143,7 @@ export class ChunkRunner {
       {
         fn: task.fn as TaskFunction,
         limits: task.options,
-        inputs: inputsOf(header, payload),
+        inputs: this.#read(header, payload),
         context: {
           jobId: header.job,
           first: header.first,
@@ -157,12 +159,20 @@ export class ChunkRunner {
     )
   }
 
+  #read(header: ChunkHeader, payload: Uint8Array): readonly unknown[] {
+    this.#board.enterReading(partHash(header))
+    try {
+      return inputsOf(header, payload)
+    } finally {
+      this.#board.enter(-1)
+    }
+  }
+
   async #runTasks(run: ChunkRun, slot: Slot, offset: number): Promise<void> {
     const board = this.#board
     const speed = this.#speedFor(run.header.task)
     const end = offset + run.header.count
     const room = run.header.deaths > 0 ? 1 : Math.min(run.limits.concurrency, maxPending)
-    this.#show()
     let next = offset
     while (next < end) {
       if (this.#pending.count >= room) await this.#waitForRoom(room)
@@ -181,7 +191,7 @@ export class ChunkRunner {
         this.#breathedMs = nowMs
         if (speed.async) await turn()
         else this.#options.readMessages()
-        this.#runBroadcasts()
+        this.#options.broadcasts.run()
       }
     }
     run.elapsedMs = this.#options.clock() - this.#startedMs
@@ -192,6 +202,7 @@ export class ChunkRunner {
   #execute(run: ChunkRun, offset: number, from: number, to: number): number {
     const board = this.#board
     const { fn, inputs, results, context, skip, header } = run
+    const isTimed = run.limits.timeoutMs !== undefined
     for (let i = from; i < to; i++) {
       const at = i - offset
       if (skip?.has(header.first + at) === true) {
@@ -199,12 +210,13 @@ export class ChunkRunner {
         continue
       }
       const task = new RunningTask(context, at)
+      const startedMs = isTimed ? this.#options.clock() : undefined
       board.enter(i)
       try {
         const value = fn(inputs[at], task)
         if (isThenable(value)) {
           results[at] = undefined
-          this.#pending.add(run, at, task, value)
+          this.#pending.add(run, at, task, value, startedMs)
           board.enter(-1)
           return i + 1
         }
@@ -220,20 +232,8 @@ export class ChunkRunner {
   async #waitForRoom(room: number): Promise<void> {
     while (this.#pending.count >= room) {
       await this.#pending.change()
-      this.#runBroadcasts()
+      this.#options.broadcasts.run()
     }
-  }
-
-  #runBroadcasts(): void {
-    if (!this.#options.broadcasts.run() || this.#front === undefined) return
-    this.#board.begin(this.#front.slot)
-    this.#show()
-  }
-
-  #show(): void {
-    if (this.#front === undefined) return
-    const { run, offset } = this.#front
-    this.#board.showChunk(run.line, offset, run.limits.timeoutMs ?? 0)
   }
 
   #speedFor(task: string): Speed {

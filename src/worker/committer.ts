@@ -2,12 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { Lanes } from '../store/lanes.ts'
 import { isTransient, outcomeUnknown, refusesWrites } from '../store/reply-error.ts'
+import { partHash } from './board.ts'
+import type { Board } from './board.ts'
 import type { ClaimIds } from './claim-ids.ts'
 import { buildCommits } from './commit.ts'
 import type { Commit, FinishedChunk } from './commit.ts'
 import type { Batch } from './feed.ts'
 
 export interface CommitterOptions {
+  readonly board: Board
   readonly hash: string
   /** This thread, as `host:pid/thread`. */
   readonly worker: string
@@ -61,15 +64,26 @@ export class Committer {
   }
 
   async #send(batch: Batch, finished: readonly FinishedChunk[], paceNs: number): Promise<boolean> {
-    const commits = buildCommits(finished, this.#options.worker)
     const { claim } = batch
     const { ids } = this.#options
+    const commits = this.#build(batch, finished)
     const replies = await Promise.all(commits.map(commit => this.#settle(batch, commit, paceNs)))
     // The main thread may still be handing back what it took away from this claim's batch.
     const lowered = finished.some(({ header, done }) => done < header.count)
     if (lowered || replies.includes('failed') || replies.includes('fenced')) ids.abandon(claim, false)
     else ids.release(claim)
     return replies.length === 0 || replies.some(reply => reply !== 'last')
+  }
+
+  /** User code may run here: a reducer. */
+  #build({ claim, chunks }: Batch, finished: readonly FinishedChunk[]): Commit[] {
+    const { board, worker } = this.#options
+    board.enterHandingIn(claim.id, partHash(chunks[0]!.header))
+    try {
+      return buildCommits(finished, worker)
+    } finally {
+      board.enter(-1)
+    }
   }
 
   async #settle({ claim }: Batch, commit: Commit, paceNs: number): Promise<CommitOutcome> {

@@ -2,6 +2,8 @@ import { MalformedDataError } from '../errors.ts'
 import type { ChunkHeader } from '../protocol/chunk.ts'
 import { decodeValue } from '../protocol/values.ts'
 import type { Lanes } from '../store/lanes.ts'
+import { partHash } from './board.ts'
+import type { Board } from './board.ts'
 import type { FromThread } from './messages.ts'
 
 /** What a job's chunks don't carry themselves. */
@@ -17,12 +19,14 @@ const mostJobs = 4
 
 /** The extras of the jobs that this thread worked on last. */
 export class JobExtrasCache {
+  readonly #board: Board
   readonly #lanes: Lanes
   readonly #send: (message: FromThread) => void
   readonly #known = new Map<string, Promise<JobExtras>>()
   readonly #asked = new Map<string, (bytes: SharedArrayBuffer | undefined) => void>()
 
-  constructor(lanes: Lanes, send: (message: FromThread) => void) {
+  constructor(board: Board, lanes: Lanes, send: (message: FromThread) => void) {
+    this.#board = board
     this.#lanes = lanes
     this.#send = send
   }
@@ -73,6 +77,11 @@ export class JobExtrasCache {
       this.#send({ type: 'shared', job, incarnation, lane })
     })
     if (bytes === undefined) throw new MalformedDataError(`The shared value of job ${job} is not in Redis any more.`)
-    return decodeValue(Buffer.from(bytes))
+    this.#board.enterReading(partHash({ job, incarnation }))
+    try {
+      return decodeValue(Buffer.from(bytes))
+    } finally {
+      this.#board.enter(-1)
+    }
   }
 }

@@ -31,21 +31,30 @@ export class PendingTasks {
     return this.#all.size
   }
 
-  /** Takes over a task whose code returned `promise`. There must be a place: `count` is below `maxPending`. */
-  add(run: ChunkRun, offset: number, task: RunningTask, promise: PromiseLike<unknown>): void {
+  /** Takes over a task whose code began at `startedMs` and returned `promise`. There must be a place: `count` is below `maxPending`. */
+  add(
+    run: ChunkRun,
+    offset: number,
+    task: RunningTask,
+    promise: PromiseLike<unknown>,
+    startedMs = this.#clock(),
+  ): void {
     const place = this.#places.pop()
     if (place === undefined) throw new Error('more tasks in progress than the board has places for')
     const { timeoutMs } = run.limits
-    const startedMs = this.#clock()
     const deadlineMs = timeoutMs === undefined ? Infinity : startedMs + timeoutMs
     const pending: Pending = { run, offset, task, place, startedMs, deadlineMs, timer: undefined }
     run.pending++
     this.#all.add(pending)
     this.#board.addPending(place, run.hash, run.header.first + offset)
     if (timeoutMs !== undefined) {
-      pending.timer = setTimeout(() => {
-        this.#timeOut(pending)
-      }, timeoutMs)
+      // What it computed before it waited counts.
+      pending.timer = setTimeout(
+        () => {
+          this.#timeOut(pending)
+        },
+        Math.max(0, deadlineMs - this.#clock()),
+      )
       this.#showDeadline()
     }
     // `then` itself may throw, or call both ways, or twice: Promise.resolve makes a proper promise of it.

@@ -197,8 +197,10 @@ export class TaskThread {
     // A task that waits is worth a claim of its own, however many wait at a time.
     const elapsedMs = runs.reduce((sum, run) => sum + (run.pendingMs > 0 ? run.pendingMs : run.elapsedMs), 0)
     const paceNs = tasks > 0 ? this.#runner.addSample(runs[0]!.header.task, elapsedMs, tasks) : 0
-    const sent = this.#options.committer.send(batch, finished, paceNs)
-    return batch.suspect ? sent.then(this.#options.leaveSuspects) : sent
+    const { committer, leaveSuspects } = this.#options
+    const sent = committer.send(batch, finished, paceNs)
+    // Until that is answered it may come back, and be alone in a claim when another suspect takes the process down.
+    return batch.suspect ? sent.then(() => committer.idle()).then(leaveSuspects) : sent
   }
 }
 

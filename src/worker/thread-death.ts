@@ -9,7 +9,7 @@ import type { FailureCode } from '../protocol/outcome.ts'
 import type { Run } from '../protocol/run.ts'
 import { encodeBatch } from '../protocol/values.ts'
 import type { Retry } from '../store/claim-store.ts'
-import { partHash } from './board.ts'
+import { handingIn, partHash, reading } from './board.ts'
 import type { Board } from './board.ts'
 import { cancelError, endOf, timeoutError } from './chunk-run.ts'
 import type { Commit, TaskEnd } from './commit.ts'
@@ -31,8 +31,10 @@ export interface Charged {
 }
 
 export function chargedTasks(board: Board, verdict: Verdict | undefined): readonly Charged[] {
-  if (verdict?.kind === 'drain') return []
+  if (verdict?.kind === 'drain' || verdict?.kind === 'standstill') return []
   const { batch, task, slot } = board.look()
+  // That is nobody's own code: it is charged to chunks, see `chargedChunks`.
+  if (task === reading || task === handingIn) return []
   if (verdict !== undefined && verdict.kind !== 'memory' && (verdict.batch !== batch || verdict.task !== task)) {
     // It had gone on before it was ended: whatever runs there now is not to blame.
     return []
@@ -50,6 +52,27 @@ export function chargedTasks(board: Board, verdict: Verdict | undefined): readon
     index,
     charge: pending.length === 1 || charge === 'memory' ? charge : 'suspect',
   }))
+}
+
+/** Chunks that are charged as a whole. */
+export interface ChargedChunks {
+  readonly charge: 'death' | 'memory'
+  readonly has: (claim: string, header: ChunkHeader) => boolean
+}
+
+/**
+ * The chunk whose inputs were being read when the thread ended, or those whose results were being put together: which of
+ * their tasks has too much to read, or returned what a reducer does not survive, can't be told.
+ */
+export function chargedChunks(board: Board, verdict: Verdict | undefined): ChargedChunks | undefined {
+  if (verdict !== undefined && verdict.kind !== 'memory') return undefined
+  const { task } = board.look()
+  const { partHash: hash, handedIn } = board.whole
+  const charge = verdict?.kind ?? 'death'
+  if (task === handingIn) return { charge, has: (claim, header) => claim === handedIn && partHash(header) === hash }
+  const shown = task === reading ? headerOf(board.shownChunk()?.line ?? '') : undefined
+  if (shown === undefined) return undefined
+  return { charge, has: (_claim, header) => partHash(header) === hash && header.first === shown.first }
 }
 
 /** The header of a line that a thread published, or undefined for none. */
@@ -78,6 +101,36 @@ export interface ChunkVerdict {
     readonly element: Buffer
     readonly evidence: readonly string[]
   }[]
+}
+
+/**
+ * Halves a chunk that is charged as a whole, as the reaper does with those of a process that died, until the task is alone
+ * that is to blame. `isAlone`: no other chunk is charged with it.
+ */
+export function judgeWhole(
+  chunk: Chunk,
+  charge: ChargedChunks['charge'],
+  isAlone: boolean,
+  context: DeathContext,
+  held?: Buffer,
+): ChunkVerdict | undefined {
+  const { job, incarnation, first, count, attempt, deaths } = chunk.header
+  if (count === 1) {
+    const charged = { hash: partHash(chunk.header), index: first, charge: isAlone ? charge : 'suspect' } as const
+    return judgeChunk(chunk, [charged], context, held)
+  }
+  const half = Math.ceil(count / 2)
+  const piece = (from: number, tasks: number): Retry => {
+    const header = { ...chunk.header, first: from, count: tasks, deaths: Math.max(1, deaths) }
+    return { delayMs: 0, element: encodeChunk(header, chunk.payload) }
+  }
+  const commit = {
+    part: { job, incarnation },
+    chunks: [{ first, attempt, done: count }],
+    runs: [],
+    retries: [piece(first, half), piece(first + half, count - half)],
+  }
+  return { commit, quarantined: [] }
 }
 
 /**
@@ -129,7 +182,7 @@ export function judgeChunk(
   others(first + count)
   const commit = {
     part: { job, incarnation },
-    chunks: [{ first, attempt, done: count, ...(header.kind === 'held' ? { held: true as const } : {}) }],
+    chunks: [{ first, attempt, done: count }],
     runs,
     retries,
   }

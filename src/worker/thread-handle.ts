@@ -23,6 +23,8 @@ export type Verdict =
   | { readonly kind: 'timeout' | 'cancel'; readonly batch: number; readonly task: number }
   /** Its process is over its memory limit, and goes on taking more. */
   | { readonly kind: 'memory'; readonly megabytes: number; readonly rssMb: number }
+  /** Its loop does not turn, though no task runs. */
+  | { readonly kind: 'standstill' }
   /** No one's fault. */
   | { readonly kind: 'drain' }
 

@@ -5,7 +5,7 @@ import { TaskModuleError } from '../errors.ts'
 import { describeFailure } from '../protocol/failure.ts'
 import { Lanes } from '../store/lanes.ts'
 import type { Client } from '../store/client.ts'
-import { Board, monotonicMs } from './board.ts'
+import { Board, monotonicMs, turnEveryMs } from './board.ts'
 import { Broadcasts } from './broadcasts.ts'
 import { ClaimIds } from './claim-ids.ts'
 import { Committer } from './committer.ts'
@@ -122,9 +122,9 @@ async function work(module: TaskModule): Promise<void> {
     board,
     ids,
     feed,
-    committer: new Committer({ hash: data.hash, worker: label, lanes, ids, warn, settled }),
+    committer: new Committer({ board, hash: data.hash, worker: label, lanes, ids, warn, settled }),
     pending: new PendingTasks(board, monotonicMs),
-    extras: new JobExtrasCache(lanes, send),
+    extras: new JobExtrasCache(board, lanes, send),
     leaveSuspects: () => {
       suspects.leave(data.thread)
     },
@@ -145,6 +145,11 @@ async function work(module: TaskModule): Promise<void> {
   port.on('message', (message: ToThread) => {
     thread.receive(message)
   })
+  // Shows the main thread that no code of a task that has ended keeps the loop.
+  setInterval(() => {
+    board.turn()
+  }, turnEveryMs).unref()
+  board.turn()
   const tasks = [...module.tasks.values()].map(({ name, options }) => ({ name, options }))
   send({ type: 'ready', tasks, reducers: [...module.reducers.keys()] })
   await thread.run()

@@ -6,8 +6,8 @@ import { encodeEvidence } from '../protocol/evidence.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Lanes } from '../store/lanes.ts'
-import { chargedTasks, judgeChunk } from './thread-death.ts'
-import type { Charged } from './thread-death.ts'
+import { chargedChunks, chargedTasks, judgeChunk, judgeWhole } from './thread-death.ts'
+import type { Charged, ChargedChunks } from './thread-death.ts'
 import type { ThreadExit, ThreadHandle, Verdict } from './thread-handle.ts'
 
 export interface UndertakerOptions {
@@ -46,7 +46,8 @@ export class Undertaker {
     thread.claims.clear()
     for (const [claim] of claims) this.#dying.add(claim)
     const { verdict } = thread
-    const charged = thread.drained ? [] : chargedTasks(thread.board, verdict)
+    const tasks = thread.drained ? [] : chargedTasks(thread.board, verdict)
+    const chunks = thread.drained ? undefined : chargedChunks(thread.board, verdict)
     const evidence = this.#evidence(thread, exit)
     if (!thread.drained && verdict?.kind !== 'drain' && !this.#buried.has(thread))
       this.#options.log.warn(evidence.join('; '))
@@ -54,7 +55,8 @@ export class Undertaker {
     const worker = `${this.#options.label}/${thread.number}`
     // Side by side: a lane whose server is away keeps those of others waiting no longer.
     const each = claims.map(async ([claim, lane]) => {
-      if (charged.length > 0) await this.#charge(claim, lane, charged, evidence, worker)
+      if (tasks.length > 0 || chunks !== undefined)
+        await this.#charge(claim, lane, { tasks, chunks }, { evidence, worker })
       this.#options.abandon(claim, lane)
       this.#dying.delete(claim)
     })
@@ -64,18 +66,22 @@ export class Undertaker {
   async #charge(
     claim: string,
     lane: number,
-    charged: readonly Charged[],
-    evidence: readonly string[],
-    worker: string,
+    { tasks, chunks }: { readonly tasks: readonly Charged[]; readonly chunks: ChargedChunks | undefined },
+    { evidence, worker }: { readonly evidence: readonly string[]; readonly worker: string },
   ): Promise<void> {
     const { lanes, hash, maxDeaths, limitsOf, log } = this.#options
     const store = lanes.of(lane)
     const context = { maxDeaths, worker, evidence, limitsOf }
     for (let attempt = 1; attempt <= 20; attempt++) {
       try {
-        for (const chunk of decodeWhatIsOne(await store.claims.readClaim(claim))) {
-          const held = chunk.header.kind === 'held' ? await store.claims.readPayload(chunk.header) : null
-          const verdict = judgeChunk(chunk, charged, context, held ?? undefined)
+        const held = decodeWhatIsOne(await store.claims.readClaim(claim))
+        const whole = held.filter(({ header }) => chunks?.has(claim, header) === true)
+        for (const chunk of held) {
+          const payload = chunk.header.kind === 'held' ? await store.claims.readPayload(chunk.header) : undefined
+          const verdict =
+            chunks !== undefined && whole.includes(chunk)
+              ? judgeWhole(chunk, chunks.charge, whole.length === 1, context, payload ?? undefined)
+              : judgeChunk(chunk, tasks, context, payload ?? undefined)
           if (verdict === undefined) continue
           const { commit, quarantined } = verdict
           const { word } = await store.claims.settle({ ...commit.part, hash }, claim, { ...commit, paceNs: 0 })
@@ -128,6 +134,8 @@ function reasonOf(verdict: Verdict): string {
       return 'its task was over its time limit'
     case 'memory':
       return `its process had ${verdict.megabytes} MB of memory, more than its rssMb of ${verdict.rssMb}, while this task ran`
+    case 'standstill':
+      return 'something that no task waits for any more kept its event loop from turning'
     case 'drain':
       return 'its worker ended'
   }

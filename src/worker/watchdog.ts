@@ -33,6 +33,13 @@ export interface Sighting {
   readonly loopLateSinceMs: number
 }
 
+/** How long the loop of a thread that runs nothing is seen not to turn. */
+interface Standstill {
+  readonly turns: number
+  /** In looks, not in time: while the process was stopped, nobody looked. */
+  readonly looks: number
+}
+
 const tickMs = 25
 /** What runs longer than this gives its untouched tail to others. */
 const slowMs = 50
@@ -42,6 +49,8 @@ const overdue = 1.5
 const cancelGraceMs = 500
 /** The loop of a thread that is past a task's time limit may have been busy with another for a moment. */
 const loopGraceMs = 250
+/** What a task left behind when its outcome was settled may keep the loop for so long before it costs the thread. */
+const standstillMs = 30_000
 const keptCancellationMs = 30_000
 const mostCancellations = 1000
 
@@ -52,6 +61,7 @@ const mostCancellations = 1000
 export class Watchdog implements Service {
   readonly #options: WatchdogOptions
   readonly #sightings = new WeakMap<ThreadHandle, Sighting>()
+  readonly #standstills = new WeakMap<ThreadHandle, Standstill>()
   #cancellations: Cancellation[] = []
   #timer: NodeJS.Timeout | undefined
 
@@ -85,7 +95,10 @@ export class Watchdog implements Service {
       const view = thread.board.look()
       const sighting = sight(this.#sightings.get(thread), view, thread.board.loopDeadlineMs, nowMs)
       this.#sightings.set(thread, sighting)
-      const verdict = judge(view, sighting, nowMs) ?? this.#judgeCancelled(thread.board, view, sighting, nowMs)
+      const verdict =
+        judge(view, sighting, nowMs) ??
+        this.#judgeCancelled(thread.board, view, sighting, nowMs) ??
+        this.#judgeStandstill(thread)
       if (verdict !== undefined) this.#options.end(thread, verdict)
       else if (view.slot !== undefined && nowMs - sighting.batchSinceMs > slowMs)
         this.#relieve(thread, view, nowMs - sighting.batchSinceMs)
@@ -108,12 +121,33 @@ export class Watchdog implements Service {
       )
       return isDue ? { kind: 'cancel', batch: view.batch, task: view.task } : undefined
     }
+    if (view.task !== -1) {
+      // A chunk that is read, or handed in by a reducer that does not end: only the end of its whole job concerns it.
+      const { partHash: part } = board.whole
+      const isDue =
+        nowMs - sighting.taskSinceMs > cancelGraceMs &&
+        due.some(cancel => cancel.index === undefined && partHash(cancel) === part)
+      return isDue ? { kind: 'cancel', batch: view.batch, task: view.task } : undefined
+    }
     // A thread whose loop turns has settled its cancelled tasks by now.
     const pending = board.pending()
     const stuck = pending.some(task =>
       due.some(cancel => partHash(cancel) === task.partHash && (cancel.index ?? task.index) === task.index),
     )
     return stuck ? { kind: 'cancel', batch: view.batch, task: -1 } : undefined
+  }
+
+  /**
+   * A task that was timed out or cancelled, or a timer that it left, may compute on when nothing of it is waited for any more.
+   * The thread then looks as if it waited for work, and would be given some that it never begins.
+   */
+  #judgeStandstill(thread: ThreadHandle): Verdict | undefined {
+    const { board } = thread
+    const { turns } = board
+    const known = this.#standstills.get(thread)
+    const looks = known?.turns === turns && turns > 0 && board.isFree ? known.looks + 1 : 0
+    this.#standstills.set(thread, { turns, looks })
+    return looks * tickMs > standstillMs ? { kind: 'standstill' } : undefined
   }
 
   /**

@@ -138,6 +138,34 @@ describe('what a board shows', () => {
     expect(board.look()).toEqual({ ...view, slot: undefined, task: -1 })
   })
 
+  it('is the batch that goes on when a broadcast has run', () => {
+    const board = new Board()
+    board.open(1, '0123456789abcdef')
+    board.size(1, 5)
+    board.begin(1)
+    board.showChunk('j i 0 10 0 1 0 pack plain t', 0, 250)
+    const inside = board.enterOutside(9)
+    expect(board.look()).toMatchObject({ slot: undefined, task: 0, timeoutMs: 9 })
+    board.leaveOutside(inside)
+    expect(board.look()).toMatchObject({ slot: 1, task: -1, timeoutMs: 250 })
+  })
+
+  it('is that the thread is free while no batch, no task in progress and no broadcast can be on the stack', () => {
+    const board = new Board()
+    expect(board.isFree).toBe(true)
+    board.countOutside(1)
+    expect(board.isFree).toBe(false)
+    board.countOutside(-1)
+    board.addPending(3, 7, 1)
+    expect(board.isFree).toBe(false)
+    board.removePending(3)
+    board.open(0, '0123456789abcdef')
+    board.begin(0)
+    expect(board.isFree).toBe(false)
+    board.close(0)
+    expect(board.isFree).toBe(true)
+  })
+
   it('are the asynchronous tasks in progress', () => {
     const board = new Board()
     const hash = partHash({ job: 'j', incarnation: 'i' })

@@ -7,7 +7,7 @@ import { Board, partHash } from '../../src/worker/board.ts'
 import { tailOf } from '../../src/worker/hand-back.ts'
 import { inputsOf } from '../../src/protocol/inputs.ts'
 import { Pace } from '../../src/worker/pace.ts'
-import { chargedTasks, judgeChunk } from '../../src/worker/thread-death.ts'
+import { chargedChunks, chargedTasks, judgeChunk, judgeWhole } from '../../src/worker/thread-death.ts'
 import type { Charge } from '../../src/worker/thread-death.ts'
 import { judge, sight } from '../../src/worker/watchdog.ts'
 
@@ -123,6 +123,45 @@ describe('the end of a thread', () => {
     expect(chargedTasks(board, undefined)).toEqual([{ hash, index: 77, charge: 'death' }])
     board.addPending(1, hash, 78)
     expect(chargedTasks(board, undefined).map(({ charge }) => charge)).toEqual(['suspect', 'suspect'])
+  })
+
+  it('is charged to the whole chunk that was being read, and to nobody who waited', () => {
+    const hash = partHash(header())
+    const board = onStack()
+    board.addPending(0, hash, 77)
+    board.enterReading(hash)
+    expect(chargedTasks(board, undefined)).toEqual([])
+    const chunks = chargedChunks(board, undefined)
+    expect(chunks?.charge).toBe('death')
+    expect([header(), header({ first: 20 }), header({ job: 'other' })].map(each => chunks?.has('any', each))).toEqual([
+      true,
+      false,
+      false,
+    ])
+    board.enter(-1)
+    expect(chargedChunks(board, undefined)).toBeUndefined()
+  })
+
+  it('is charged to the chunks of the claim whose results were being put together, unless they were cancelled', () => {
+    const board = onStack()
+    board.enterHandingIn('00000000deadbeef', partHash(header()))
+    const chunks = chargedChunks(board, { kind: 'memory', megabytes: 9, rssMb: 8 })
+    expect(chunks?.charge).toBe('memory')
+    expect(['00000000deadbeef', '0123456789abcdef'].map(claim => chunks?.has(claim, header()))).toEqual([true, false])
+    const { batch, task } = board.look()
+    expect(chargedChunks(board, { kind: 'cancel', batch, task })).toBeUndefined()
+    expect(chargedChunks(board, { kind: 'drain' })).toBeUndefined()
+  })
+
+  it('halves a chunk that is charged as a whole, until one task is alone with the blame', () => {
+    const halves = judgeWhole(chunkOf(), 'death', true, context)
+    expect(piecesOf(halves)?.map(({ first, inputs, deaths }) => [first, inputs.length, deaths])).toEqual([
+      [10, 3, 1],
+      [13, 2, 1],
+    ])
+    const single = { count: 1, deaths: 3 }
+    expect(judgeWhole(chunkOf(single), 'death', true, context)?.quarantined).toHaveLength(1)
+    expect(piecesOf(judgeWhole(chunkOf(single), 'death', false, context))).toMatchObject([{ deaths: 3 }])
   })
 
   it('charges nobody for a drain, nor when the thread had gone on from the task that it was ended for', () => {

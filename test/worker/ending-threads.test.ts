@@ -4,6 +4,7 @@ import type { RedisProcess } from '../support/redis.ts'
 import { until } from '../support/until.ts'
 import { Lab, startLabRedis } from './support/lab.ts'
 import type { LabJob, LabOutcome } from './support/lab.ts'
+import { linesOf, recordFile } from './support/record-file.ts'
 
 let redis: RedisProcess
 let lab: Lab
@@ -107,6 +108,54 @@ describe('a task that takes its thread down', () => {
     expect(failureOf(outcomes[1])).toMatchObject({ code: 'TASK_QUARANTINED' })
     expect(valuesOf(outcomes)).toEqual([0, 2])
   })
+
+  it('is quarantined when its input does not fit into the heap, and its neighbours are not', async () => {
+    const large = Array.from({ length: 1_500_000 }, () => [])
+    const outcomes = await lab.outcomes(await lab.submit('echo', [0, 1, large, 3], { packs: 4 }))
+    expect(failureOf(outcomes[2])).toMatchObject({ code: 'TASK_QUARANTINED' })
+    expect(valuesOf(outcomes)).toEqual([0, 1, 3])
+  })
+})
+
+describe('a reducer', () => {
+  it('that takes its thread down on a worker is not run there for what it does not survive', async () => {
+    const outcomes = await lab.outcomes(await lab.submit('square', 40, { reducer: 'addUnless', pace: 1000 }))
+    const partials = outcomes.filter(outcome => 'partial' in outcome)
+    expect(partials.reduce((sum, { partial }) => sum + Number(partial), 0)).toBe(20_540)
+    expect(partials.length).toBeGreaterThan(1)
+  })
+
+  it('that does not end is ended with its job', async () => {
+    const job = await lab.submit('square', 40, { reducer: 'addForever', pace: 1000 })
+    await untilRunning('square')
+    await lab.store.parts.drop({ ...job, hash: lab.workers[0]!.hash, collector: '' })
+    await until(
+      async () => {
+        // It may have been heard before the reducer ran.
+        await cancel(job)
+        return (await claimed(lab)).length === 0
+      },
+      { what: 'nothing is claimed any more' },
+    )
+  })
+})
+
+it('what a task computes before it waits counts against its time limit', async () => {
+  const started = performance.now()
+  const outcomes = await lab.outcomes(await lab.submit('computesFirst', [2000]))
+  expect(failureOf(outcomes[0])).toMatchObject({ code: 'TASK_TIMEOUT' })
+  expect(performance.now() - started).toBeGreaterThan(2500)
+})
+
+it('a thread whose loop is kept by what a settled task left is replaced, and what it was given runs elsewhere', async () => {
+  const file = await recordFile()
+  const input = { file, ms: 180_000 }
+  const outcomes = await lab.outcomes(await lab.submit('lingers', [input, input], { packs: 2 }))
+  expect(outcomes.map(outcome => failureOf(outcome).code)).toEqual(['TASK_TIMEOUT', 'TASK_TIMEOUT'])
+  // From then on both threads look as if they waited.
+  await until(async () => (await linesOf(file)).length === 2, { what: 'both compute on' })
+  const job = await lab.submit('spins', [1, 1, 1, 1], { packs: 4 })
+  expect(await lab.values(job, 110_000)).toHaveLength(4)
 })
 
 describe('a cancellation', () => {

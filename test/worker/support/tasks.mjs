@@ -71,6 +71,35 @@ export const exits = task('exits', (x, ctx) => {
   }
   return x
 })
+/** Combines as `add` does, until it meets a result that takes its thread down. */
+export const addUnless = reducer('addUnless', (a, b) => {
+  if (b === 25) process.exit(7)
+  return a + b
+})
+/** Takes minutes for every step. */
+export const addForever = reducer('addForever', (a, b) => {
+  spin(180_000)
+  return a + b
+})
+/** Ends for its caller at its time limit, and computes on for `ms` a moment later. */
+export const lingers = task(
+  'lingers',
+  async ({ file, ms }) => {
+    await sleep(600)
+    appendFileSync(file, 'computes\n')
+    spin(ms)
+  },
+  { timeoutMs: 200 },
+)
+/** Computes, then waits. */
+export const computesFirst = task(
+  'computesFirst',
+  async ms => {
+    spin(ms)
+    await sleep(60_000)
+  },
+  { timeoutMs: 2500, concurrency: 2 },
+)
 export const throwsLater = task('throwsLater', async x => {
   if (x === 2)
     setTimeout(() => {
