@@ -7,6 +7,7 @@ import { redisTarget } from '../store/target.ts'
 export interface RedisFlags {
   /** `--redis`, else `REDIS_URL`; undefined stands for the embedded Redis of this project. */
   readonly redis?: string
+  /** Like the queue, from the flag, else the environment, where `connect()` looks too. */
   readonly namespace: string
   readonly queue: string
 }
@@ -26,8 +27,8 @@ export function withRedis(command: Command): Command {
           .env('REDIS_URL')
           .argParser(parseRedisUrl),
       )
-      .option('--namespace <name>', 'prefix of every key', nameParser('namespace'), 'millrace')
-      .option('--queue <name>', 'queue to work on', nameParser('queue'), 'default'),
+      .addOption(nameOption('namespace', 'prefix of every key', 'millrace'))
+      .addOption(nameOption('queue', 'queue to work on', 'default')),
   )
 }
 
@@ -57,8 +58,11 @@ function parseRedisUrl(text: string): string | undefined {
   return text
 }
 
-function nameParser(what: string): (text: string) => string {
-  return text => accepted(() => checkName(what, text))
+function nameOption(what: 'namespace' | 'queue', description: string, usual: string): Option {
+  return new Option(`--${what} <name>`, description)
+    .env(`MILLRACE_${what.toUpperCase()}`)
+    .argParser(text => accepted(() => checkName(what, text)))
+    .default(usual)
 }
 
 /** Lets what we refuse be refused as commander does: with the option's name in front. */

@@ -8,7 +8,8 @@ import type { ConnectOptions, Mill } from './types.ts'
 /**
  * Connects to Redis: the given one, that of the environment's `REDIS_URL`, or else an embedded one of this project.
  * With an embedded one (or with `threads`) it also starts a local worker, in a process of its own, that runs the tasks
- * of the `tasks` module.
+ * of the `tasks` module. Without `namespace` and `queue` it takes those of the environment's `MILLRACE_NAMESPACE` and
+ * `MILLRACE_QUEUE`, which `millrace run` sets from its flags, else `millrace` and `default`.
  *
  * @throws {UsageError} for options that can't be used, or when called while a worker loads a task module.
  * @throws {RedisUnreachableError} when Redis does not answer within `connectTimeoutMs`.
@@ -30,7 +31,10 @@ export async function connect(options: ConnectOptions = {}): Promise<Mill> {
 }
 
 function resolveOptions(options: ConnectOptions): OpenOptions {
-  const { tasks, queue = 'default', namespace = 'millrace', connectTimeoutMs = 10_000 } = options
+  const { tasks, connectTimeoutMs = 10_000 } = options
+  // Set but empty is a mistake, and refused: the work would go to another fleet than the one that was meant.
+  const namespace = options.namespace ?? process.env['MILLRACE_NAMESPACE'] ?? 'millrace'
+  const queue = options.queue ?? process.env['MILLRACE_QUEUE'] ?? 'default'
   const redis = options.redis ?? (process.env['REDIS_URL'] === '' ? undefined : process.env['REDIS_URL'])
   const threads = options.threads ?? (redis === undefined && tasks !== undefined ? availableParallelism() : 0)
   if (!Number.isInteger(threads) || threads < 0 || threads > 1024) {

@@ -57,6 +57,18 @@ describe('run', () => {
     expect({ code, stdout }).toEqual({ code: 7, stdout: `${redis.url} HELLO` })
   })
 
+  test.each([
+    ['flags', ['--namespace', 'staging', '--queue', 'slow'], {}],
+    ['environment', [], { MILLRACE_NAMESPACE: 'staging', MILLRACE_QUEUE: 'slow' }],
+  ])('the program works with the fleet that the %s name', async (_, flags, env) => {
+    await redis.cli('FLUSHALL')
+    const { code } = await runCli(['run', 'main.ts', '--redis', redis.url, ...flags], { cwd: project, env })
+    expect(code).toBe(0)
+    const keys = (await redis.cli('KEYS', '*')).split('\n')
+    expect(keys).toContain('{staging:slow:0}:lane')
+    expect(keys.filter(key => !key.startsWith('{staging:slow:0}:'))).toEqual([])
+  })
+
   test('hands SIGTERM on, and exits with 143', async () => {
     const run = startCli(['run', 'wait.mjs'], { cwd: project })
     await run.waitForLine(/^waiting$/)

@@ -24,12 +24,14 @@ export function runCommand(end: (exitCode: number) => void): Command {
   return withRedis(command)
 }
 
-/** The program's `connect()` reads where Redis is from its environment. */
-function scriptEnvironment({ redis, debug }: RedisFlags & OutputFlags): NodeJS.ProcessEnv {
+/** The program's `connect()` reads from its environment where Redis is, and which fleet it is to work with. */
+function scriptEnvironment({ redis, namespace, queue, debug }: RedisFlags & OutputFlags): NodeJS.ProcessEnv {
   const { REDIS_URL: _replaced, ...environment } = process.env
   return {
     ...environment,
     ...(redis === undefined ? {} : { REDIS_URL: redis }),
+    MILLRACE_NAMESPACE: namespace,
+    MILLRACE_QUEUE: queue,
     ...(debug === true ? { MILLRACE_DEBUG: '1' } : {}),
     MILLRACE_ANNOUNCE: '1',
   }
