@@ -61,10 +61,10 @@ export function openClient(target: RedisTarget, role: ClientRole, place: Place =
   return endingForGood(comingBack(rejectingUnanswered(forgivingOwnCommands(client))))
 }
 
-/** The user's options, and how the server is found each time that the connection is made. */
+/** Where the server is, or how it is found each time that the connection is made. */
 function howToFind(target: RedisTarget, place: Place): RedisOptions {
   if (target.kind === 'cluster') return { ...target.options, Connector: clusterConnector(target, place) }
-  return target.options.sentinels === undefined ? target.options : { ...sentinelOptions, ...target.options }
+  return target.options.sentinels === undefined ? target.options : { ...target.options, ...sentinelOptions }
 }
 
 const sentinelOptions = {

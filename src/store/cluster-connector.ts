@@ -73,8 +73,9 @@ class ClusterConnector extends AbstractConnector {
   }
 
   #open(node: NodeAddress): Socket {
-    const { tls } = this.#target.options
-    const stream = tls === undefined ? connectPlain(node) : connectTls({ ...node, ...tls })
+    const { tls, family } = this.#target.options
+    const address = family === undefined ? node : { ...node, family }
+    const stream = tls === undefined ? connectPlain(address) : connectTls({ ...address, ...tls })
     stream.once('error', (error: Error) => {
       this.firstError = error
     })

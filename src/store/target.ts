@@ -1,5 +1,7 @@
 import type { ClusterNode, ClusterOptions, RedisOptions } from 'ioredis'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
+import { addressing } from './addressing.ts'
+import type { Addressing } from './addressing.ts'
 import { Cluster, Redis } from './ioredis.ts'
 import { refusesUser } from './reply-error.ts'
 
@@ -18,7 +20,7 @@ export type RedisTarget = SingleTarget | ClusterTarget
 /** One server, or with `sentinels` the master that they name. */
 export interface SingleTarget {
   readonly kind: 'single'
-  readonly options: RedisOptions
+  readonly options: Addressing
 }
 
 export interface ClusterTarget {
@@ -26,7 +28,7 @@ export interface ClusterTarget {
   /** Some of its nodes: the others are learned from them. */
   readonly nodes: readonly NodeAddress[]
   /** How to connect to each of its nodes. */
-  readonly options: RedisOptions
+  readonly options: Addressing
   /** From the address that a node says it has to the one under which it can be reached. */
   readonly natMap?: NatMap | undefined
 }
@@ -40,19 +42,25 @@ type NatMap = ((address: string) => NodeAddress | null) | Readonly<Record<string
 
 /**
  * What the user gave, as a target. We always open connections of our own with our own settings, so of an instance
- * only its options are taken.
+ * only those options are taken that say where it connects to.
  *
  * @throws {UsageError} for a bad URL, or for a `keyPrefix`, which would move every declared key.
  */
 export function redisTarget(input: RedisInput): RedisTarget {
-  const target = describe(input)
-  const { keyPrefix } = target.options
-  if (keyPrefix !== undefined && keyPrefix !== '') {
-    throw new UsageError(
-      `A Redis connection with keyPrefix ${JSON.stringify(keyPrefix)} can't be used: scripts name their keys in full. Use the namespace option of connect() instead.`,
-    )
+  if (typeof input === 'string') return parseUrl(input)
+  if (input instanceof Cluster) {
+    // What it was made with; before it has connected that is all there is.
+    const startupNodes = Reflect.get(input, 'startupNodes') as readonly ClusterNode[]
+    const seen = input.nodes('all').map(({ options: { host = '127.0.0.1', port = 6379 } }) => ({ host, port }))
+    return clusterTarget([...seen, ...startupNodes], input.options)
   }
-  return target
+  if (input instanceof Redis) return singleTarget(input.options)
+  return 'cluster' in input ? clusterTarget(input.cluster, input.options) : singleTarget(input)
+}
+
+function singleTarget(options: RedisOptions): SingleTarget {
+  refusePrefix(options)
+  return { kind: 'single', options: addressing(options) }
 }
 
 /** Why a Redis can't be used, and what to do, from what its connection reported last. */
@@ -65,31 +73,27 @@ export function unreachable(where: string, withinMs: number, lastError: unknown)
   return new RedisUnreachableError(message, { cause: lastError })
 }
 
-function describe(input: RedisInput): RedisTarget {
-  if (typeof input === 'string') return parseUrl(input)
-  if (input instanceof Cluster) {
-    // What it was made with; before it has connected that is all there is.
-    const startupNodes = Reflect.get(input, 'startupNodes') as readonly ClusterNode[]
-    const seen = input.nodes('all').map(({ options: { host = '127.0.0.1', port = 6379 } }) => ({ host, port }))
-    return clusterTarget([...seen, ...startupNodes], input.options)
-  }
-  if (input instanceof Redis) return { kind: 'single', options: input.options }
-  if ('cluster' in input) return clusterTarget(input.cluster, input.options)
-  return { kind: 'single', options: input }
-}
-
 /** Of the Cluster client's own options only those are taken that say how to reach its nodes. */
 function clusterTarget(given: readonly ClusterNode[], options: ClusterOptions = {}): ClusterTarget {
   const nodes = given.map(nodeAddress)
   if (nodes.length === 0)
     throw new UsageError('No node of the Redis Cluster is given: its other nodes are learned from one at least.')
-  const { redisOptions = {}, keyPrefix, natMap } = options
+  const { redisOptions = {}, natMap } = options
+  refusePrefix(options)
+  refusePrefix(redisOptions)
   return {
     kind: 'cluster',
     nodes,
-    options: keyPrefix === undefined ? redisOptions : { ...redisOptions, keyPrefix },
+    options: addressing(redisOptions),
     ...(natMap == null ? {} : { natMap: natMap }),
   }
+}
+
+function refusePrefix({ keyPrefix }: { readonly keyPrefix?: string | undefined }): void {
+  if (keyPrefix === undefined || keyPrefix === '') return
+  throw new UsageError(
+    `A Redis connection with keyPrefix ${JSON.stringify(keyPrefix)} can't be used: scripts name their keys in full. Use the namespace option of connect() instead.`,
+  )
 }
 
 function nodeAddress(node: ClusterNode): NodeAddress {
@@ -136,7 +140,7 @@ function parseUrl(text: string): RedisTarget {
   return { kind: 'single', options: { ...options, ...first } }
 }
 
-function urlOptions(text: string, url: URL): RedisOptions {
+function urlOptions(text: string, url: URL): Addressing {
   if (url.protocol !== 'unix:' && url.protocol !== 'redis:' && url.protocol !== 'rediss:')
     throw new UsageError(`${JSON.stringify(text)} is not a Redis URL: its scheme must be redis:, rediss: or unix:.`)
   const db = Number(url.searchParams.get('db') ?? (url.protocol === 'unix:' ? 0 : url.pathname.slice(1) || 0))

@@ -224,7 +224,9 @@ describe('what goes wrong', () => {
 describe('how a Cluster is named', () => {
   test('by an instance, whose nodes are learned from it', async () => {
     const [{ port = 0 } = {}] = cluster.masters
-    const instance = new Cluster([{ host: '127.0.0.1', port }])
+    // Its own settings are not for our connections.
+    const redisOptions = { enableOfflineQueue: false, stringNumbers: true }
+    const instance = new Cluster([{ host: '127.0.0.1', port }], { redisOptions })
     const other = await fleet.connect({ redis: instance, threads: 1 })
     expect(await other.run(square, 9)).toBe(81)
     await other.close()

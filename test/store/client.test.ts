@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Proxy } from '../../chaos/proxy.ts'
 import { ConnectionClosedError } from '../../src/errors.ts'
@@ -88,3 +89,19 @@ test.each(['connecting', 'reconnecting'] as const)(
     await expect(client.ping()).rejects.toBeInstanceOf(ConnectionClosedError)
   },
 )
+
+test('an instance with a commandTimeout and numbers as strings gets a connection with our own settings', async () => {
+  const instance = new Redis({ path: redis.socketPath, commandTimeout: 50, stringNumbers: true, lazyConnect: true })
+  const client = openClient(redisTarget(instance), { name: 'millrace:test', silenceMs: 5000 })
+  expect(await client.blmove('nothing', 'nowhere', 'RIGHT', 'LEFT', 0.3)).toBe(null)
+  expect(await client.incr('count')).toBe(1)
+  client.disconnect()
+})
+
+test('an instance of Sentinel is watched for a former master that still takes writes', () => {
+  const instance = new Redis({ sentinels: [{ host: '127.0.0.1', port: 1 }], name: 'main', lazyConnect: true })
+  const client = openClient(redisTarget(instance), { name: 'millrace:test', silenceMs: 5000 })
+  client.on('error', () => undefined)
+  expect(client.options).toMatchObject({ failoverDetector: true, sentinelMaxConnections: 1 })
+  client.disconnect()
+})

@@ -82,6 +82,42 @@ test('describeTarget shows no password', () => {
     expect(describeTarget(redisTarget(url))).not.toMatch(/secret|me:/)
 })
 
+describe('of what says how a connection behaves nothing is taken', () => {
+  const behaviour = {
+    commandTimeout: 100,
+    blockingTimeout: 100,
+    enableOfflineQueue: false,
+    stringNumbers: true,
+    readOnly: true,
+    retryStrategy: null,
+    lazyConnect: true,
+  }
+  const where = { host: 'box', port: 7000, family: 6, password: 'secret', tls: { ca: 'ca' } }
+
+  test('of options', () => {
+    expect(redisTarget({ ...where, ...behaviour })).toEqual({ kind: 'single', options: where })
+  })
+
+  test('of an instance, which has a value for everything', () => {
+    expect(Object.keys(redisTarget(new Redis({ ...where, ...behaviour })).options).sort()).toEqual(
+      [
+        ...Object.keys(where),
+        'db',
+        'keepAlive',
+        'noDelay',
+        'protocol',
+        'enableTLSForSentinelMode',
+        'updateSentinels',
+      ].sort(),
+    )
+  })
+
+  test('of a Cluster', () => {
+    const redisOptions = { ...behaviour, password: 'secret' }
+    expect(redisTarget({ cluster: [7000], options: { redisOptions } }).options).toEqual({ password: 'secret' })
+  })
+})
+
 describe('portableTarget', () => {
   test('can be sent to another process', () => {
     const target = portableTarget(
