@@ -7,8 +7,7 @@ import type * as ioredis from 'ioredis'
  */
 const loaded = createRequire(import.meta.url)('ioredis') as typeof ioredis
 
-export const { AbstractConnector, Cluster, Command, Redis } = loaded
-export type Cluster = ioredis.Cluster
+export const { AbstractConnector, Command, Redis } = loaded
 export type Command = ioredis.Command
 export type Redis = ioredis.Redis
 

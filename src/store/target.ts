@@ -2,16 +2,21 @@ import type { ClusterNode, ClusterOptions, RedisOptions } from 'ioredis'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
 import { addressing } from './addressing.ts'
 import type { Addressing } from './addressing.ts'
-import { Cluster, Redis } from './ioredis.ts'
 import { refusesUser } from './reply-error.ts'
 
 /** What a user may give as `redis`: a URL, ioredis options (with `sentinels` for Sentinel), Cluster nodes, or an ioredis instance. */
-export type RedisInput = string | RedisOptions | ClusterInput | Redis | Cluster
+export type RedisInput = string | URL | RedisOptions | ClusterInput | RedisInstance
 
 /** A Redis Cluster: some of its nodes, and ioredis's Cluster options. */
 export interface ClusterInput {
   readonly cluster: readonly ClusterNode[]
   readonly options?: ClusterOptions
+}
+
+/** A `Redis` or `Cluster` of ioredis. Known by its shape: the program's copy of ioredis need not be ours, nor of our version. */
+export interface RedisInstance {
+  readonly options: object
+  duplicate(): unknown
 }
 
 /** Where Redis is, as plain data that can be described to another process. */
@@ -44,23 +49,38 @@ type NatMap = ((address: string) => NodeAddress | null) | Readonly<Record<string
  * What the user gave, as a target. We always open connections of our own with our own settings, so of an instance
  * only those options are taken that say where it connects to.
  *
- * @throws {UsageError} for a bad URL, or for a `keyPrefix`, which would move every declared key.
+ * @throws {UsageError} for a bad URL, options that name no place, or a `keyPrefix`, which would move every declared key.
  */
 export function redisTarget(input: RedisInput): RedisTarget {
   if (typeof input === 'string') return parseUrl(input)
-  if (input instanceof Cluster) {
-    // What it was made with; before it has connected that is all there is.
-    const startupNodes = Reflect.get(input, 'startupNodes') as readonly ClusterNode[]
-    const seen = input.nodes('all').map(({ options: { host = '127.0.0.1', port = 6379 } }) => ({ host, port }))
-    return clusterTarget([...seen, ...startupNodes], input.options)
-  }
-  if (input instanceof Redis) return singleTarget(input.options)
+  if (input instanceof URL) return parseUrl(input.href)
+  if ('duplicate' in input) return instanceTarget(input)
   return 'cluster' in input ? clusterTarget(input.cluster, input.options) : singleTarget(input)
 }
 
-function singleTarget(options: RedisOptions): SingleTarget {
-  refusePrefix(options)
-  return { kind: 'single', options: addressing(options) }
+function instanceTarget(instance: RedisInstance): RedisTarget {
+  if (!('startupNodes' in instance)) return singleTarget(instance.options)
+  const cluster = instance as RedisInstance & ClusterInstance
+  const seen = cluster.nodes('all').map(({ options: { host = '127.0.0.1', port = 6379 } }) => ({ host, port }))
+  // What it was made with; before it has connected that is all there is.
+  return clusterTarget([...seen, ...cluster.startupNodes], cluster.options)
+}
+
+interface ClusterInstance {
+  readonly options: ClusterOptions
+  readonly startupNodes: readonly ClusterNode[]
+  nodes(role: 'all'): readonly { readonly options: RedisOptions }[]
+}
+
+function singleTarget(given: RedisOptions): SingleTarget {
+  refusePrefix(given)
+  const options = addressing(given)
+  // The client would take its default, and the jobs would land in whatever Redis runs on this machine.
+  if (!['host', 'port', 'path', 'sentinels', 'Connector'].some(name => name in options))
+    throw new UsageError(
+      'The redis option does not say where Redis is: give a URL such as redis://host:6379, ioredis options with host, port, path or sentinels, { cluster: [{ host, port }] }, or an ioredis instance.',
+    )
+  return { kind: 'single', options }
 }
 
 /** Why a Redis can't be used, and what to do, from what its connection reported last. */

@@ -1,7 +1,18 @@
+import { createRequire } from 'node:module'
 import { Cluster, Redis } from 'ioredis'
+import type * as ioredis from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.ts'
 import { describeTarget, portableTarget, redisTarget } from '../../src/store/target.ts'
+
+const require = createRequire(import.meta.url)
+
+/** As a program has that depends on another version than we do. */
+function anotherCopy(): typeof ioredis {
+  const { cache, resolve } = require
+  for (const file of Object.keys(cache)) if (file.includes('/ioredis/')) Reflect.deleteProperty(cache, file)
+  return require(resolve('ioredis')) as typeof ioredis
+}
 
 describe('redisTarget', () => {
   const urls: readonly [url: string, options: Record<string, unknown>][] = [
@@ -75,6 +86,34 @@ describe('redisTarget', () => {
     expect(redisTarget(instance)).toMatchObject({ kind: 'single', options: { host: 'box' } })
     expect(() => redisTarget({ keyPrefix: 'app:' })).toThrow(/keyPrefix "app:".*namespace/)
   })
+
+  test('knows an instance of another copy of ioredis', () => {
+    const other = anotherCopy()
+    expect(other.Redis).not.toBe(Redis)
+    const instance = new other.Redis({ host: 'box', port: 7000, lazyConnect: true })
+    expect(redisTarget(instance)).toMatchObject({ kind: 'single', options: { host: 'box', port: 7000 } })
+    const prefixed = new other.Redis({ keyPrefix: 'app:', lazyConnect: true })
+    expect(() => redisTarget(prefixed)).toThrow(/keyPrefix "app:"/)
+    const cluster = new other.Cluster(['redis://one:7000'], { lazyConnect: true, redisOptions: { password: 'secret' } })
+    expect(redisTarget(cluster)).toMatchObject({
+      kind: 'cluster',
+      nodes: [{ host: 'one', port: 7000 }],
+      options: { password: 'secret' },
+    })
+  })
+
+  test('takes a URL object', () => {
+    expect(redisTarget(new URL('redis://me:secret@box:7000/3'))).toEqual(redisTarget('redis://me:secret@box:7000/3'))
+  })
+
+  test.each([
+    ['options of another client', { url: 'redis://box', password: 'secret' }],
+    ['options whose host is missing', { host: undefined, db: 2 }],
+    ['no options', {}],
+  ])('refuses %s, rather than to go to this machine', (_, options) => {
+    expect(() => redisTarget(options)).toThrow(UsageError)
+    expect(() => redisTarget(options)).toThrow(/does not say where Redis is: give a URL/)
+  })
 })
 
 test('describeTarget shows no password', () => {
@@ -129,7 +168,7 @@ describe('portableTarget', () => {
   })
 
   test('refuses what needs a function to connect', () => {
-    const target = redisTarget({ tls: { checkServerIdentity: () => undefined } })
+    const target = redisTarget({ host: 'box', tls: { checkServerIdentity: () => undefined } })
     expect(() => portableTarget(target)).toThrow(/tls\.checkServerIdentity is a function/)
   })
 })
