@@ -1,5 +1,4 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
-import { MillraceError } from '../errors.ts'
 import { checkName } from '../protocol/names.ts'
 import { redisTarget } from '../store/target.ts'
 
@@ -51,26 +50,19 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   }
 }
 
-/** Only an empty REDIS_URL is undefined: it means none. */
+/**
+ * Only an empty REDIS_URL is undefined: it means none. What is refused is told as it comes: commander would put the whole
+ * value in front, with its password.
+ */
 function parseRedisUrl(text: string): string | undefined {
   if (text === '') return undefined
-  accepted(() => redisTarget(text))
+  redisTarget(text)
   return text
 }
 
 function nameOption(what: 'namespace' | 'queue', description: string, usual: string): Option {
   return new Option(`--${what} <name>`, description)
     .env(`MILLRACE_${what.toUpperCase()}`)
-    .argParser(text => accepted(() => checkName(what, text)))
+    .argParser(text => checkName(what, text))
     .default(usual)
-}
-
-/** Lets what we refuse be refused as commander does: with the option's name in front. */
-function accepted<T>(check: () => T): T {
-  try {
-    return check()
-  } catch (error) {
-    if (error instanceof MillraceError) throw new InvalidArgumentError(error.message)
-    throw error
-  }
 }

@@ -128,6 +128,7 @@ function nodeAddress(node: ClusterNode): NodeAddress {
  */
 function parseUrl(text: string): RedisTarget {
   if (text.startsWith('/')) return { kind: 'single', options: { path: text } }
+  const shown = JSON.stringify(withoutUser(text))
   const [, before = '', hosts = '', after = ''] = /^(rediss?:\/\/(?:[^@/?]*@)?)([^/?]*)(.*)$/.exec(text) ?? []
   const [firstHost = '', ...otherHosts] = hosts.split(',')
   let url: URL
@@ -137,12 +138,11 @@ function parseUrl(text: string): RedisTarget {
     others = otherHosts.map(host => hostAndPort(parseHost(host)))
   } catch {
     throw new UsageError(
-      `${JSON.stringify(text)} is not a Redis URL: write redis://host:port, rediss://host:port for TLS, unix:///path/to/socket, redis://host:port,host:port?cluster for a Redis Cluster, or redis://host:port,host:port?sentinel=NAME for Sentinel.`,
+      `${shown} is not a Redis URL: write redis://host:port, rediss://host:port for TLS, unix:///path/to/socket, redis://host:port,host:port?cluster for a Redis Cluster, or redis://host:port,host:port?sentinel=NAME for Sentinel.`,
     )
   }
-  const options = urlOptions(text, url)
-  if (url.protocol === 'unix:')
-    return { kind: 'single', options: { ...options, path: decodeURIComponent(url.pathname) } }
+  const options = urlOptions(shown, url)
+  if (url.protocol === 'unix:') return { kind: 'single', options: { ...options, path: decoded(shown, url.pathname) } }
   const first = hostAndPort(url)
   const master = url.searchParams.get('sentinel')
   if (url.searchParams.has('cluster')) return { kind: 'cluster', nodes: [first, ...others], options }
@@ -154,28 +154,41 @@ function parseUrl(text: string): RedisTarget {
   }
   if (others.length > 0) {
     throw new UsageError(
-      `The Redis URL ${JSON.stringify(text)} names several hosts: end it with ?cluster when they are nodes of a Redis Cluster, or with ?sentinel=NAME when they are Sentinels that watch the master NAME.`,
+      `The Redis URL ${shown} names several hosts: end it with ?cluster when they are nodes of a Redis Cluster, or with ?sentinel=NAME when they are Sentinels that watch the master NAME.`,
     )
   }
   return { kind: 'single', options: { ...options, ...first } }
 }
 
-function urlOptions(text: string, url: URL): Addressing {
+function urlOptions(shown: string, url: URL): Addressing {
   if (url.protocol !== 'unix:' && url.protocol !== 'redis:' && url.protocol !== 'rediss:')
-    throw new UsageError(`${JSON.stringify(text)} is not a Redis URL: its scheme must be redis:, rediss: or unix:.`)
+    throw new UsageError(`${shown} is not a Redis URL: its scheme must be redis:, rediss: or unix:.`)
   const db = Number(url.searchParams.get('db') ?? (url.protocol === 'unix:' ? 0 : url.pathname.slice(1) || 0))
   if (!Number.isInteger(db) || db < 0)
     throw new UsageError(
-      `The Redis URL ${JSON.stringify(text)} names no database number: its path is the number, as in redis://host:6379/0.`,
+      `The Redis URL ${shown} names no database number: its path is the number, as in redis://host:6379/0.`,
     )
   if (db > 0 && url.searchParams.has('cluster'))
-    throw new UsageError(`The Redis URL ${JSON.stringify(text)} names database ${db}, but a Redis Cluster has only 0.`)
+    throw new UsageError(`The Redis URL ${shown} names database ${db}, but a Redis Cluster has only 0.`)
   return {
-    ...(url.username === '' ? {} : { username: decodeURIComponent(url.username) }),
-    ...(url.password === '' ? {} : { password: decodeURIComponent(url.password) }),
+    ...(url.username === '' ? {} : { username: decoded(shown, url.username) }),
+    ...(url.password === '' ? {} : { password: decoded(shown, url.password) }),
     ...(url.protocol === 'rediss:' ? { tls: {} } : {}),
     db,
   }
+}
+
+function decoded(shown: string, part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    throw new UsageError(`The Redis URL ${shown} has a % that begins no escape: write %25 for the sign itself.`)
+  }
+}
+
+/** For messages: whatever may be a user and a password is left out, also where the text is no URL. */
+function withoutUser(text: string): string {
+  return text.replace(/^(\w+:\/\/)?.*@/s, '$1…@')
 }
 
 function parseHost(host: string): URL {

@@ -59,6 +59,8 @@ describe('a command line that cannot be understood', () => {
     ['an option without its value', ['demo', '--threads'], /argument missing/],
     ['too many arguments', ['doctor', 'who'], /[Tt]oo many arguments/],
     ['a URL that is none of Redis', ['jobs', '--redis', 'http://localhost'], /its scheme must be redis:/],
+    ['a URL with a bare %', ['jobs', '--redis', 'redis://:100%@box'], /: The Redis URL "redis:\/\/…@box" has a %/],
+    ['two hosts without ?cluster', ['jobs', '--redis', 'redis://me:no@a,b'], /: The Redis URL "redis:\/\/…@a,b" names/],
     ['a namespace that cannot stand in a key', ['jobs', '--namespace', 'a b'], /The namespace "a b" can't be used/],
     ['--cancel without a job', ['jobs', '--cancel'], /--cancel needs the id of a job/],
     ['a job id that can be none', ['jobs', 'a b', '--redis', nowhere], /The job id "a b" can't be used/],

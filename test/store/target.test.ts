@@ -77,8 +77,16 @@ describe('redisTarget', () => {
     'redis://one:7000,two:7001',
     'redis://one:7000,two:x?cluster',
     'redis://one:7000/3?cluster',
-  ])('refuses %j', url => {
+    'redis://:100%@box',
+    'unix:///a%b',
+    'redis://me:secret@one,two',
+    'redis://me:secret@box/three',
+    'redis://me:sec/ret@box',
+    'me:secret@box',
+    'http://me:secret@box',
+  ])('refuses %j, and shows no password', url => {
     expect(() => redisTarget(url)).toThrow(UsageError)
+    expect(() => redisTarget(url)).not.toThrow(/100|sec/)
   })
 
   test('takes the options of an instance, and refuses a keyPrefix', () => {
