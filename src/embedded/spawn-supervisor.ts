@@ -12,8 +12,11 @@ export interface SpawnedSupervisor {
   readonly crash: string | undefined
 }
 
-/** What the supervisor and its Redis get of the environment: they outlive this process, and need no debugger and no secrets. */
-const INHERITED = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'LD_LIBRARY_PATH']
+/**
+ * What the supervisor and its Redis get of the environment: they outlive this process, and need no debugger and no
+ * secrets; and no locale, since Redis from 7.2 on does not start under one that this machine lacks.
+ */
+const INHERITED = ['PATH', 'HOME', 'USER', 'TZ', 'TMPDIR', 'LD_LIBRARY_PATH']
 
 /** Starts a supervisor as a process of its own, in a session of its own: neither our end nor a Ctrl-C reaches it. */
 export function spawnSupervisor(place: Place, program: string): SpawnedSupervisor {

@@ -41,6 +41,15 @@ describe('acquireEmbeddedRedis', { timeout: 60_000 }, () => {
       expect([name, await configured(socketPath, name)]).toEqual([name, value])
   })
 
+  it('runs Redis without a locale, under which some do not start', async () => {
+    for (const name of ['LANG', 'LC_ALL']) vi.stubEnv(name, 'xx_XX.UTF-8')
+    await sandbox.acquire()
+    // Redis writes over its own; it has that of its supervisor.
+    const environment = readFileSync(`/proc/${await sandbox.supervisor()}/environ`, 'utf8').split('\0')
+    expect(environment.filter(line => /^(LANG|LC_)/.test(line))).toEqual([])
+    expect(environment.some(line => line.startsWith('PATH='))).toBe(true)
+  })
+
   it('brings Redis back on the same socket with its data after kill -9', async () => {
     const redis = await sandbox.acquire()
     await ask(redis.socketPath, 'SET', 'kept', 'yes')
