@@ -6,11 +6,16 @@ const TAIL_BYTES = 8 * 1024
 
 /**
  * Keeps the log bounded. It is copied and emptied, not renamed: Redis and the supervisor write it through a descriptor
- * that they inherited, opened for appending. Lines written between the two steps are lost.
+ * that they inherited, opened for appending. Lines written between the two steps are lost; and all of them where the
+ * copy can't be made, as on a full disk, which is the more in need of room.
  */
 export function boundLog(file: string): void {
   if (logSize(file) <= LOG_LIMIT_BYTES) return
-  copyFileSync(file, `${file}.1`)
+  try {
+    copyFileSync(file, `${file}.1`)
+  } catch {
+    // Its last lines are not worth the supervisor, which calls this from a timer.
+  }
   truncateSync(file, 0)
 }
 

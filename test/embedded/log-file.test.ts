@@ -1,4 +1,14 @@
-import { appendFileSync, mkdtempSync, openSync, closeSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  closeSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -25,6 +35,13 @@ describe('the log', () => {
     closeSync(writer)
     expect(logSize(log)).toBe(5)
     expect(statSync(`${log}.1`).size).toBe(5 * 1024 * 1024)
+  })
+
+  it('is emptied also where it can’t be copied', () => {
+    writeFileSync(log, 'x'.repeat(5 * 1024 * 1024))
+    mkdirSync(`${log}.1`)
+    boundLog(log)
+    expect(logSize(log)).toBe(0)
   })
 
   it('is left alone while it is small, or not there', () => {
