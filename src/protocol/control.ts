@@ -1,6 +1,7 @@
 /**
  * Messages on the control channel. Each is a hint or a broadcast: a worker that misses one finds the truth in Redis at
- * its next poll. One line of words; a broadcast has its encoded input after the line.
+ * its next poll, except that one task of a job which goes on was cancelled: that task runs to its end. One line of words;
+ * a broadcast has its encoded input after the line.
  */
 export type ControlMessage =
   /** A job has so many chunks on a lane that no thread which waits there takes at once. */

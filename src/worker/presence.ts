@@ -4,10 +4,13 @@ import { Reaper } from '../recovery/reaper.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Service } from '../runtime/service.ts'
 import type { WorkerInfo } from '../protocol/records.ts'
+import type { PartName } from '../store/lane-access.ts'
 import type { LaneStore } from '../store/lane-store.ts'
 import { ClaimKeeper } from './claim-keeper.ts'
 import { Lookout } from './lookout.ts'
 import { Membership } from './membership.ts'
+import { MissedCancellations } from './missed-cancellations.ts'
+import type { ThreadHandle } from './thread-handle.ts'
 
 export interface PresenceOptions {
   readonly store: LaneStore
@@ -26,6 +29,9 @@ export interface PresenceOptions {
   readonly hasIdle: () => boolean
   /** Work stands in line: threads that wait are to look for themselves. */
   readonly onWork: () => void
+  readonly crew: () => readonly ThreadHandle[]
+  /** A job, or a former life of it, is gone: what runs of it is to stop. */
+  readonly onCancelled: (part: PartName) => void
   readonly log: Log
 }
 
@@ -37,6 +43,7 @@ export interface PresenceOptions {
 export class Presence implements Service {
   readonly membership: Membership
   readonly keeper: ClaimKeeper
+  readonly cancellations: MissedCancellations
   readonly #services: readonly Service[]
 
   constructor(options: PresenceOptions) {
@@ -55,9 +62,16 @@ export class Presence implements Service {
       isInUse: options.isInUse,
       log,
     })
+    this.cancellations = new MissedCancellations({
+      store,
+      threads: options.crew,
+      onCancelled: options.onCancelled,
+      log,
+    })
     this.#services = [
       this.membership,
       this.keeper,
+      this.cancellations,
       new Reaper(store, { leaseMs, maxDeaths, log }),
       new Promoter(store, { log }),
       new Janitor(store, { log }),

@@ -151,6 +151,9 @@ export class Supervisor {
     subscriber.on('messageBuffer', (_channel: Buffer, bytes: Buffer) => {
       this.#switchboard.hear(bytes)
     })
+    subscriber.on('ready', () => {
+      for (const [, { cancellations }] of this.#presences) cancellations.lookNow()
+    })
     await subscriber.subscribe(controlChannel(namespace, queue))
     await this.#presences.start()
     this.#watchdog.start()
@@ -230,6 +233,10 @@ export class Supervisor {
       hasIdle: () => this.#crew.threads.some(isIdle),
       onWork: () => {
         for (const thread of this.#crew.threads.filter(isIdle)) thread.post({ type: 'look' })
+      },
+      crew: () => this.#crew.threads,
+      onCancelled: part => {
+        this.#switchboard.cancel(part)
       },
       log,
     })

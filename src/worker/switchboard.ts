@@ -3,6 +3,7 @@ import { decodeControl } from '../protocol/control.ts'
 import { homeLane } from '../protocol/placement.ts'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
+import type { PartName } from '../store/lane-access.ts'
 import type { Lanes } from '../store/lanes.ts'
 import type { BackgroundWork } from './background-work.ts'
 import type { Crew } from './crew.ts'
@@ -78,15 +79,14 @@ export class Switchboard {
 
   /** Something came on the control channel. */
   hear(bytes: Buffer): void {
-    const { hash, crew, watchdog } = this.#options
+    const { hash, crew } = this.#options
     const message = decodeControl(bytes)
     switch (message?.type) {
       case 'work':
         this.#tellOfWork(message.lane, message.chunks)
         break
       case 'cancel':
-        watchdog.cancel(message.job, message.incarnation, message.index)
-        crew.post(message)
+        this.cancel(message, message.index)
         break
       case 'broadcast':
         if (message.hash === hash) crew.post({ ...message, type: 'broadcast' })
@@ -96,6 +96,13 @@ export class Switchboard {
       case undefined:
         break
     }
+  }
+
+  /** What runs of this job, or this one task of it, is to stop. */
+  cancel({ job, incarnation }: PartName, index?: number): void {
+    const { crew, watchdog } = this.#options
+    watchdog.cancel(job, incarnation, index)
+    crew.post({ type: 'cancel', job, incarnation, index })
   }
 
   async #answerShared(job: string, incarnation: string, lane: number, thread: ThreadHandle): Promise<void> {

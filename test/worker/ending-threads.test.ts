@@ -180,6 +180,16 @@ describe('a cancellation', () => {
     })
   })
 
+  it.each(['spins', 'waits'])('whose message was missed is found out, and frees the thread of %s', async task => {
+    const job = await lab.submit(task, [600_000])
+    await untilRunning(task)
+    await lab.store.parts.drop({ ...job, hash: lab.workers[0]!.hash, collector: '' })
+    await until(async () => (await claimed(lab)).length === 0, {
+      what: 'nothing is claimed any more',
+      timeoutMs: 40_000,
+    })
+  })
+
   it('of one task settles it as cancelled and leaves the others', async () => {
     const job = await lab.submit('waits', [300, 60_000, 300], { packs: 3 })
     await until(async () => (await claimed(lab)).length === 3, { what: 'all three tasks run' })
