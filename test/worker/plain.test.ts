@@ -80,6 +80,24 @@ async function startWorker(...more: string[]): Promise<NodeProcess> {
   return worker
 }
 
+/** A worker with options that the command line does not have. It drains on SIGTERM. */
+async function startEmbedded(more: Readonly<Record<string, unknown>>): Promise<NodeProcess> {
+  const runner = join(folder, 'runner.mjs')
+  await writeFile(
+    runner,
+    `import { startPlainWorker } from ${JSON.stringify(new URL('../../dist/worker/plain/index.js', import.meta.url).href)}
+     const log = { info: console.error, warn: console.error }
+     const worker = await startPlainWorker({ ...JSON.parse(process.argv[2]), log })
+     process.once('SIGTERM', () => worker.drain().then(() => console.log('drained'), console.error))
+     console.log('ready')`,
+  )
+  const options = { tasks, task: 'work', redis: redis.url, threads: 2, list: 'task_queue', results: 'result_hash' }
+  const worker = spawnNode([runner, JSON.stringify({ ...options, ...more })], { cwd: folder })
+  workers.push(worker)
+  await worker.waitForLine(/^ready/, 20_000)
+  return worker
+}
+
 const result = (field: string) => redis.cli('HGET', 'result_hash', field)
 const results = async (count: number) =>
   until(async () => Number(await redis.cli('HLEN', 'result_hash')) === count, {
@@ -162,29 +180,11 @@ describe('plain-Redis mode', () => {
 
   it('sets an element aside that kills its process again and again, without charging its neighbours', async () => {
     // With a short lease, since each of the four deaths has to be noticed.
-    const runner = join(folder, 'runner.mjs')
-    const options = {
-      tasks,
-      task: 'work',
-      redis: redis.url,
-      threads: 2,
-      list: 'task_queue',
-      results: 'result_hash',
-      leaseMs: 1500,
-    }
-    await writeFile(
-      runner,
-      `import { startPlainWorker } from ${JSON.stringify(new URL('../../dist/worker/plain/index.js', import.meta.url).href)}
-       const log = { info: () => undefined, warn: console.error }
-       await startPlainWorker({ ...${JSON.stringify(options)}, log })
-       console.log('ready')`,
-    )
     let done = false
     const keepRunning = async () => {
       while (!done) {
-        const worker = spawnNode([runner], { cwd: folder })
-        workers.push(worker)
-        await worker.exited
+        const worker = await startEmbedded({ leaseMs: 1500 }).catch(() => undefined)
+        await worker?.exited
       }
     }
     const running = keepRunning()
@@ -220,5 +220,16 @@ describe('plain-Redis mode', () => {
     ]
     expect(done + waiting).toBe(50)
     expect(waiting).toBeGreaterThan(0)
+  })
+
+  it('stops while Redis is away, with heartbeats that wait for it', async () => {
+    const worker = await startEmbedded({ leaseMs: 1500, drainMs: 2000, channel: 'task_channel' })
+    await redis.kill('SIGKILL')
+    try {
+      worker.kill('SIGTERM')
+      await worker.waitForLine(/^drained/, 20_000)
+    } finally {
+      await redis.restart()
+    }
   })
 })

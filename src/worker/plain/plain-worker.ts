@@ -7,6 +7,7 @@ import { PlainReaper } from '../../recovery/plain-reaper.ts'
 import { jitteredBackoffMs } from '../../runtime/backoff.ts'
 import type { Log } from '../../runtime/log.ts'
 import { Loop } from '../../runtime/loop.ts'
+import { within } from '../../runtime/within.ts'
 import { openClient } from '../../store/client.ts'
 import type { Place } from '../../store/cluster-connector.ts'
 import type { RedisTarget } from '../../store/target.ts'
@@ -35,6 +36,8 @@ interface Running {
 }
 
 const blockMs = 2000
+/** How long each step of a drain's end may wait for Redis. */
+const farewellMs = 3000
 
 /**
  * Takes elements from a List, one per free thread, has the task run on them, and writes the results into a Hash. Elements move
@@ -123,16 +126,15 @@ export class PlainWorker {
   async #drain(): Promise<void> {
     this.#draining = true
     const deadline = new Promise<void>(resolve => setTimeout(resolve, this.#options.drainMs ?? 25_000).unref())
+    this.#subscriber?.disconnect()
     this.#inbox.clear()
-    await this.#subscriber?.unsubscribe()
     await Promise.race([Promise.all([this.#taking, this.#pool.whenQuiet()]), deadline])
     await this.#pool.stop()
     await Promise.race([Promise.all([this.#taking, this.#results.whenWritten()]), deadline])
-    await this.#heart.stop()
-    await this.#reaper.stop()
+    await within(farewellMs, Promise.all([this.#heart.stop(), this.#reaper.stop()]))
     // With Redis gone the reaper of another worker does this after the lease; a drain must end.
-    await Promise.race([this.#leave(), new Promise<void>(resolve => setTimeout(resolve, 3000).unref())])
-    for (const client of [this.#store.client, this.#blocking.client, this.#subscriber]) client?.disconnect()
+    await within(farewellMs, this.#leave())
+    for (const client of [this.#store.client, this.#blocking.client]) client.disconnect()
   }
 
   async #leave(): Promise<void> {
