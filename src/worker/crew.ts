@@ -86,9 +86,13 @@ export class Crew {
 
   async #replace(number: number): Promise<void> {
     const { prepare, onReplaced, log } = this.#options
-    for (let attempt = 1; !this.#stopping; attempt++) {
+    for (let attempt = 1; ; attempt++) {
+      let thread: ThreadHandle | undefined
       try {
-        const thread = this.#begin(number, await prepare())
+        const start = await prepare()
+        // One that began now would not know of a drain that began meanwhile.
+        if (this.#stopping) return
+        thread = this.#begin(number, start)
         await thread.ready
         this.#watch(thread)
         onReplaced(thread)
@@ -96,7 +100,8 @@ export class Crew {
       } catch (error) {
         const pauseMs = jitteredBackoffMs(attempt, { firstMs: 200, mostMs: 10_000 })
         log.warn(`thread ${number} could not be started again, next try in ${pauseMs} ms: ${(error as Error).message}`)
-        await sleep(pauseMs)
+        // What its module has opened would keep it alive beside its successor.
+        await Promise.all([sleep(pauseMs), thread?.end({ kind: 'drain' }, pauseMs)])
       }
     }
   }

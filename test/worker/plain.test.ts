@@ -222,6 +222,26 @@ describe('plain-Redis mode', () => {
     expect(waiting).toBeGreaterThan(0)
   })
 
+  it('goes on with a thread whose setup failed for a while when it took the place of another', async () => {
+    const away = join(folder, 'away')
+    const file = join(folder, 'with-setup.ts')
+    await writeFile(
+      file,
+      `import { task } from 'millrace'
+       import { existsSync } from 'node:fs'
+       setInterval(() => undefined, 1000)
+       export function setup() { if (existsSync(${JSON.stringify(away)})) throw new Error('the database is away') }
+       export const work = task('work', (input: string) => input === 'exits' ? process.exit(3) : input, { retries: 0 })`,
+    )
+    const worker = await startEmbedded({ tasks: file, threads: 1, maxDeaths: 1 })
+    await writeFile(away, '')
+    await redis.cli('LPUSH', 'task_queue', 'exits')
+    await worker.waitForLine(/the database is away/)
+    await rm(away)
+    await redis.cli('LPUSH', 'task_queue', 'back')
+    await until(async () => (await result('back')) === 'back', { what: 'the thread runs again', timeoutMs: 30_000 })
+  })
+
   it('stops while Redis is away, with heartbeats that wait for it', async () => {
     const worker = await startEmbedded({ leaseMs: 1500, drainMs: 2000, channel: 'task_channel' })
     await redis.kill('SIGKILL')

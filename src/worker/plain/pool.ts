@@ -3,6 +3,7 @@ import { TaskModuleError, UnknownTaskError } from '../../errors.ts'
 import { jitteredBackoffMs } from '../../runtime/backoff.ts'
 import type { Log } from '../../runtime/log.ts'
 import type { Service } from '../../runtime/service.ts'
+import { within } from '../../runtime/within.ts'
 import type { FromPlainThread, PlainCall, PlainThreadData } from './messages.ts'
 
 /** How one attempt at an element ended. `died`: it took its thread down, or had to be ended for its time limit. */
@@ -35,6 +36,7 @@ export type PlainTaskOptions = Omit<Extract<FromPlainThread, { type: 'ready' }>,
 
 /** A synchronous task can't answer its own timer, so the main thread ends its thread this long after the limit. */
 const graceMs = 250
+const endWithinMs = 1000
 
 /**
  * Threads that run one element at a time. User code is only there: an endless loop is ended, a crash costs its own
@@ -43,6 +45,8 @@ const graceMs = 250
 export class PlainPool implements Service {
   readonly #options: PlainPoolOptions
   readonly #slots: Slot[]
+  /** Those that have not ended, also while they load the module. */
+  readonly #threads = new Set<Worker>()
   #calls = 0
   #stopped = false
   #failures = 0
@@ -133,12 +137,14 @@ export class PlainPool implements Service {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#wake()
-    await Promise.all(this.#slots.map(async slot => slot.worker?.terminate()))
+    // One that runs native code does not end.
+    await within(endWithinMs, Promise.all([...this.#threads].map(thread => thread.terminate())))
   }
 
   #launch(slot: Slot): Promise<PlainTaskOptions> {
     const { entry, data, log } = this.#options
     const worker = new Worker(entry, { workerData: { ...data, thread: slot.number } satisfies PlainThreadData })
+    this.#threads.add(worker)
     return new Promise((resolve, reject) => {
       let evidence = ''
       worker.on('message', (message: FromPlainThread) => {
@@ -155,6 +161,8 @@ export class PlainPool implements Service {
                 ? new UnknownTaskError(message.message)
                 : new TaskModuleError(message.message),
             )
+            // What the module has opened would keep it alive, and its place is only filled again when it has ended.
+            worker.terminate().catch(() => undefined)
             break
           case 'log':
             log.info(message.line)
@@ -173,6 +181,7 @@ export class PlainPool implements Service {
         evidence = error instanceof Error ? (error.stack ?? error.message) : String(error)
       })
       worker.on('exit', exitCode => {
+        this.#threads.delete(worker)
         reject(
           new TaskModuleError(`A thread ended with exit code ${exitCode} while it loaded the task module. ${evidence}`),
         )
