@@ -1,8 +1,8 @@
 /** `Promise.withResolvers`, which Node 20 does not have. */
-export function withResolvers() {
-  let resolve: () => void = () => undefined
+export function withResolvers<T = void>() {
+  let resolve: (value: T) => void = () => undefined
   let reject: (error: Error) => void = () => undefined
-  const promise = new Promise<void>((onResolve, onReject) => {
+  const promise = new Promise<T>((onResolve, onReject) => {
     resolve = onResolve
     reject = onReject
   })

@@ -1,9 +1,10 @@
 import type { ResolvedTaskOptions } from '../code/task.ts'
 import type { FailureRecord } from '../protocol/failure.ts'
 import type { RedisTarget } from '../store/target.ts'
+import type { WithPort } from './private-thread.ts'
 
 /** What a thread is started with. */
-export interface ThreadData {
+export interface ThreadData extends WithPort {
   readonly target: RedisTarget
   readonly namespace: string
   readonly queue: string

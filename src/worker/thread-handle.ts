@@ -1,12 +1,14 @@
-import { Worker } from 'node:worker_threads'
 import type { ResourceLimits } from 'node:worker_threads'
 import { TaskModuleError, WorkerStartError } from '../errors.ts'
 import { reviveFailure } from '../protocol/failure.ts'
+import { withResolvers } from '../runtime/with-resolvers.ts'
 import { Board } from './board.ts'
 import type { FromThread, TaskDescription, ThreadData, ToThread } from './messages.ts'
+import { startPrivateThread } from './private-thread.ts'
+import type { PrivateThread, WithPort } from './private-thread.ts'
 
 export interface ThreadStart {
-  readonly data: Omit<ThreadData, 'board' | 'thread' | 'suspects'>
+  readonly data: Omit<ThreadData, 'board' | 'thread' | 'suspects' | 'port'>
   readonly resourceLimits: ResourceLimits
 }
 
@@ -57,7 +59,7 @@ export class ThreadHandle {
   verdict: Verdict | undefined
   /** The thread has handed in everything, and ends. */
   drained = false
-  readonly #worker: Worker
+  readonly #thread: PrivateThread
 
   constructor(
     number: number,
@@ -66,27 +68,40 @@ export class ThreadHandle {
     suspects: SharedArrayBuffer,
   ) {
     this.number = number
-    this.#worker = new Worker(threadEntry(), {
-      workerData: { ...data, thread: number, board: this.board.buffer, suspects } satisfies ThreadData,
-      resourceLimits,
-      name: `millrace ${number}`,
-    })
+    const workerData: Omit<ThreadData, keyof WithPort> = {
+      ...data,
+      thread: number,
+      board: this.board.buffer,
+      suspects,
+    }
+    const ready = withResolvers<ThreadModule>()
+    this.ready = ready.promise
+    this.ready.catch(() => undefined)
+    this.#thread = startPrivateThread(
+      threadEntry(),
+      { workerData, resourceLimits, name: `millrace ${number}` },
+      received => {
+        const message = received as FromThread
+        if (message.type === 'ready') ready.resolve(message)
+        else if (message.type === 'failed') ready.reject(moduleError(message))
+        onMessage(message, this)
+      },
+    )
     let error: Error | undefined
-    this.#worker.on('error', thrown => {
+    this.#thread.worker.on('error', thrown => {
       error = thrown instanceof Error ? thrown : new Error(String(thrown))
     })
     this.exited = new Promise(resolve => {
-      this.#worker.once('exit', code => {
+      this.#thread.worker.once('exit', code => {
+        ready.reject(loadingError({ code, error }))
         onExit()
         resolve({ code, error })
       })
     })
-    this.ready = this.#whenReady(onMessage)
-    this.ready.catch(() => undefined)
   }
 
   post(message: ToThread): void {
-    this.#worker.postMessage(message)
+    this.#thread.port.postMessage(message)
   }
 
   log(line: string): void {
@@ -97,7 +112,7 @@ export class ThreadHandle {
   /** Ends the thread, wherever its code is. False when it is not gone within `withinMs`: native code does not listen. */
   async end(verdict: Verdict, withinMs: number): Promise<boolean> {
     this.verdict ??= verdict
-    this.#worker.terminate().catch(() => undefined)
+    this.#thread.worker.terminate().catch(() => undefined)
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<false>(resolve => {
       timer = setTimeout(resolve, withinMs, false)
@@ -105,19 +120,6 @@ export class ThreadHandle {
     const gone = await Promise.race([this.exited.then(() => true), late])
     clearTimeout(timer)
     return gone
-  }
-
-  #whenReady(onMessage: ThreadEvents['onMessage']): Promise<ThreadModule> {
-    return new Promise((resolve, reject) => {
-      this.#worker.on('message', (message: FromThread) => {
-        if (message.type === 'ready') resolve(message)
-        else if (message.type === 'failed') reject(moduleError(message))
-        onMessage(message, this)
-      })
-      this.exited.then(exit => {
-        reject(loadingError(exit))
-      }, reject)
-    })
   }
 }
 

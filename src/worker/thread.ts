@@ -1,4 +1,4 @@
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { loadTasks } from '../code/load.ts'
 import type { TaskModule } from '../code/load.ts'
 import { TaskModuleError } from '../errors.ts'
@@ -18,8 +18,8 @@ import { TaskThread } from './task-thread.ts'
 
 /** What a thread of a worker is started with: loads the task module, runs its `setup`, then runs tasks until it is drained. */
 
-const port = ownPort()
 const data = workerData as ThreadData
+const { port } = data
 const send = (message: FromThread) => {
   port.postMessage(message)
 }
@@ -43,11 +43,6 @@ try {
 }
 if (module === undefined) port.close()
 else await work(module)
-
-function ownPort() {
-  if (parentPort === null) throw new Error('worker/thread is the entry of a worker thread')
-  return parentPort
-}
 
 async function loadModule(): Promise<TaskModule> {
   const loaded = await loadTasks(new URL(data.bundle), data.source)

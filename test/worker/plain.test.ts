@@ -25,9 +25,11 @@ beforeAll(async () => {
     tasks,
     `import { task } from 'millrace'
      import { appendFileSync } from 'node:fs'
+     import { parentPort } from 'node:worker_threads'
      export const work = task('work', async (input: unknown, ctx) => {
        appendFileSync(${JSON.stringify(join(folder, 'runs'))}, JSON.stringify(input) + '\\n')
        if (input === 'throws') throw new TypeError('no good')
+       if (input === 'posts') parentPort?.postMessage(null)
        if (input === 'exits') process.exit(3)
        if (input === 'kills' ) process.kill(process.pid, 'SIGKILL')
        if (typeof input === 'string' && input.startsWith('slow')) await new Promise(done => setTimeout(done, 100))
@@ -107,8 +109,8 @@ const results = async (count: number) =>
 describe('plain-Redis mode', () => {
   it('gives the result of an element that any client pushed, under the element itself or its id', async () => {
     await startWorker()
-    await redis.cli('LPUSH', 'task_queue', 'task1', '{"id":"sum-7","input":[1,2,4]}', '{not json')
-    await results(3)
+    await redis.cli('LPUSH', 'task_queue', 'posts', 'task1', '{"id":"sum-7","input":[1,2,4]}', '{not json')
+    await results(4)
     expect(await result('task1')).toBe('TASK1')
     expect(await result('sum-7')).toBe('{"sum":7}')
     expect(await result('{not json')).toBe('{NOT JSON')

@@ -100,6 +100,12 @@ describe('a worker', () => {
     expect(partials.length).toBeLessThan(200)
   })
 
+  it('takes nothing that a task posts to its parent for a message of its threads', async () => {
+    const messages = [null, 'text', { type: 'log', line: 'no level' }, { type: 'drained' }, { type: 'failed' }]
+    expect(await lab.values(await lab.submit('posts', messages))).toEqual(messages.map(() => 'posted'))
+    expect(await lab.values(await lab.submit('square', 10))).toHaveLength(10)
+  })
+
   it('logs a rejection that nobody handles, and goes on', async () => {
     expect(await lab.values(await lab.submit('rejectsAside', [1, 2, 3]))).toEqual([1, 2, 3])
     await until(() => lab.workers[0]!.stderr.some(line => line.includes('nobody cares')), {

@@ -1,5 +1,7 @@
+import type { WithPort } from '../private-thread.ts'
+
 /** What the main thread of a plain-Redis worker and its threads say to each other. One call at a time per thread. */
-export interface PlainThreadData {
+export interface PlainThreadData extends WithPort {
   /** URL of the bundled task module. */
   readonly module: string
   /** Path of its source, for errors. */

@@ -1,9 +1,10 @@
-import { Worker } from 'node:worker_threads'
 import { TaskModuleError, UnknownTaskError } from '../../errors.ts'
 import { jitteredBackoffMs } from '../../runtime/backoff.ts'
 import type { Log } from '../../runtime/log.ts'
 import type { Service } from '../../runtime/service.ts'
 import { within } from '../../runtime/within.ts'
+import { startPrivateThread } from '../private-thread.ts'
+import type { PrivateThread, WithPort } from '../private-thread.ts'
 import type { FromPlainThread, PlainCall, PlainThreadData } from './messages.ts'
 
 /** How one attempt at an element ended. `died`: it took its thread down, or had to be ended for its time limit. */
@@ -19,13 +20,13 @@ export type Attempt =
 export interface PlainPoolOptions {
   readonly threads: number
   readonly entry: URL
-  readonly data: Omit<PlainThreadData, 'thread'>
+  readonly data: Omit<PlainThreadData, 'thread' | 'port'>
   readonly log: Log
 }
 
 interface Slot {
   readonly number: number
-  worker: Worker | undefined
+  thread: PrivateThread | undefined
   busy:
     | { readonly call: number; readonly settle: (attempt: Attempt) => void; timer: NodeJS.Timeout | undefined }
     | undefined
@@ -46,7 +47,7 @@ export class PlainPool implements Service {
   readonly #options: PlainPoolOptions
   readonly #slots: Slot[]
   /** Those that have not ended, also while they load the module. */
-  readonly #threads = new Set<Worker>()
+  readonly #threads = new Set<PrivateThread>()
   #calls = 0
   #stopped = false
   #failures = 0
@@ -57,7 +58,7 @@ export class PlainPool implements Service {
     this.#options = options
     this.#slots = Array.from({ length: options.threads }, (_, number) => ({
       number,
-      worker: undefined,
+      thread: undefined,
       busy: undefined,
     }))
   }
@@ -74,7 +75,7 @@ export class PlainPool implements Service {
   }
 
   get idle(): number {
-    return this.#slots.filter(slot => slot.worker !== undefined && slot.busy === undefined).length
+    return this.#slots.filter(slot => slot.thread !== undefined && slot.busy === undefined).length
   }
 
   get busy(): number {
@@ -95,14 +96,14 @@ export class PlainPool implements Service {
   async run(request: Omit<PlainCall, 'call' | 'timeoutMs'>): Promise<Attempt> {
     for (;;) {
       // Chosen and taken without an await in between: two callers may have waited for the same thread.
-      const slot = this.#slots.find(({ worker, busy }) => worker !== undefined && busy === undefined)
-      if (slot?.worker !== undefined) return this.#runOn(slot, slot.worker, request)
+      const slot = this.#slots.find(({ thread, busy }) => thread !== undefined && busy === undefined)
+      if (slot?.thread !== undefined) return this.#runOn(slot, slot.thread, request)
       if (this.#stopped) return { type: 'died', name: 'Error', message: 'The worker has stopped.', stack: '' }
       await this.#change()
     }
   }
 
-  #runOn(slot: Slot, worker: Worker, request: Omit<PlainCall, 'call' | 'timeoutMs'>): Promise<Attempt> {
+  #runOn(slot: Slot, { port }: PrivateThread, request: Omit<PlainCall, 'call' | 'timeoutMs'>): Promise<Attempt> {
     const { timeoutMs } = this.task
     const call = ++this.#calls
     return new Promise(resolve => {
@@ -125,7 +126,7 @@ export class PlainPool implements Service {
             }, timeoutMs + graceMs)
       slot.busy = { call, settle, timer }
       try {
-        worker.postMessage({ ...request, call, timeoutMs } satisfies PlainCall)
+        port.postMessage({ ...request, call, timeoutMs } satisfies PlainCall)
       } catch (error) {
         // JSON may be nested deeper than a value can be copied.
         const message = `The input can't be handed to a thread: ${error instanceof Error ? error.message : String(error)}`
@@ -138,19 +139,19 @@ export class PlainPool implements Service {
     this.#stopped = true
     this.#wake()
     // One that runs native code does not end.
-    await within(endWithinMs, Promise.all([...this.#threads].map(thread => thread.terminate())))
+    await within(endWithinMs, Promise.all([...this.#threads].map(({ worker }) => worker.terminate())))
   }
 
   #launch(slot: Slot): Promise<PlainTaskOptions> {
     const { entry, data, log } = this.#options
-    const worker = new Worker(entry, { workerData: { ...data, thread: slot.number } satisfies PlainThreadData })
-    this.#threads.add(worker)
+    const workerData: Omit<PlainThreadData, keyof WithPort> = { ...data, thread: slot.number }
     return new Promise((resolve, reject) => {
       let evidence = ''
-      worker.on('message', (message: FromPlainThread) => {
+      const thread = startPrivateThread(entry, { workerData }, received => {
+        const message = received as FromPlainThread
         switch (message.type) {
           case 'ready':
-            slot.worker = worker
+            slot.thread = thread
             this.#failures = 0
             resolve(message)
             this.#wake()
@@ -162,7 +163,7 @@ export class PlainPool implements Service {
                 : new TaskModuleError(message.message),
             )
             // What the module has opened would keep it alive, and its place is only filled again when it has ended.
-            worker.terminate().catch(() => undefined)
+            thread.worker.terminate().catch(() => undefined)
             break
           case 'log':
             log.info(message.line)
@@ -177,15 +178,16 @@ export class PlainPool implements Service {
             if (slot.busy?.call === message.call) slot.busy.settle(message)
         }
       })
-      worker.on('error', error => {
+      this.#threads.add(thread)
+      thread.worker.on('error', error => {
         evidence = error instanceof Error ? (error.stack ?? error.message) : String(error)
       })
-      worker.on('exit', exitCode => {
-        this.#threads.delete(worker)
+      thread.worker.on('exit', exitCode => {
+        this.#threads.delete(thread)
         reject(
           new TaskModuleError(`A thread ended with exit code ${exitCode} while it loaded the task module. ${evidence}`),
         )
-        if (slot.worker === worker) slot.worker = undefined
+        if (slot.thread === thread) slot.thread = undefined
         const message = `The task's thread ended with exit code ${exitCode}${evidence === '' ? '' : `: ${evidence.split('\n')[0] ?? ''}`}.`
         slot.busy?.settle({ type: 'died', name: 'ThreadDiedError', message, stack: evidence })
         if (!this.#stopped) this.#relaunch(slot)
@@ -197,7 +199,7 @@ export class PlainPool implements Service {
     this.#failures++
     setTimeout(
       () => {
-        if (this.#stopped || slot.worker !== undefined) return
+        if (this.#stopped || slot.thread !== undefined) return
         this.#launch(slot).catch((error: unknown) => {
           this.#options.log.warn(
             `a thread could not be started again: ${error instanceof Error ? error.message : String(error)}`,
@@ -210,10 +212,10 @@ export class PlainPool implements Service {
 
   /** Settles the slot's call first, so that the thread's exit is not taken for a crash. */
   #end(slot: Slot, attempt: Attempt): void {
-    const worker = slot.worker
-    slot.worker = undefined
+    const { thread } = slot
+    slot.thread = undefined
     slot.busy?.settle(attempt)
-    worker?.terminate().catch(() => undefined)
+    thread?.worker.terminate().catch(() => undefined)
   }
 
   #change(): Promise<void> {

@@ -1,5 +1,5 @@
 import { format } from 'node:util'
-import { parentPort, workerData } from 'node:worker_threads'
+import { workerData } from 'node:worker_threads'
 import type { Task } from '../../code/task.ts'
 import { loadTasks } from '../../code/load.ts'
 import { MillraceError, UnknownTaskError } from '../../errors.ts'
@@ -8,7 +8,10 @@ import type { FromPlainThread, PlainCall, PlainThreadData } from './messages.ts'
 
 /** The entry of a thread in plain-Redis mode: loads the task module, then runs one element at a time. */
 const data = workerData as PlainThreadData
-const say = (message: FromPlainThread) => parentPort?.postMessage(message)
+const { port } = data
+const say = (message: FromPlainThread) => {
+  port.postMessage(message)
+}
 
 try {
   const module = await loadTasks(new URL(data.module), data.source)
@@ -20,7 +23,7 @@ try {
     )
   }
   await module.setup?.({ worker: data.worker, thread: data.thread })
-  parentPort?.on('message', (call: PlainCall) => {
+  port.on('message', (call: PlainCall) => {
     // Never rejects: whatever the task throws is an answer.
     run(task, call).catch(() => undefined)
   })

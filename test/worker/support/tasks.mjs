@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { execFileSync } from 'node:child_process'
 import { pbkdf2Sync } from 'node:crypto'
 import { appendFileSync, existsSync } from 'node:fs'
+import { parentPort } from 'node:worker_threads'
 import { reducer, task } from 'millrace'
 
 /** Tasks that behave in every way a worker must cope with. */
@@ -132,6 +133,12 @@ export const recorded = task('recorded', ({ file, ms, x }) => {
   appendFileSync(file, `${x}\n`)
   spin(ms)
   return x
+})
+
+/** Talks to who started its thread, as code for bare worker threads does. */
+export const posts = task('posts', message => {
+  parentPort.postMessage(message)
+  return 'posted'
 })
 
 /** Gives back what it gets. */
