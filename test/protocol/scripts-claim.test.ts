@@ -120,6 +120,19 @@ describe('claim', () => {
     expect((await lane.take('w', 'b', { defers: true })).chunks).toMatchObject([{ job: job.job, deaths: 1 }])
   })
 
+  test('gives nothing to a thread that will soon hold nothing, rather than pass by a suspect on the stage', async () => {
+    const lane = await laneWithWorker()
+    const job = await lane.job(3, { complete: false })
+    await lane.take('w', 'a')
+    await lane.client.lpush(lane.codeKeys().stage, chunkOf(job, { first: 2, deaths: 1 }))
+    const before = await lane.everything()
+    expect((await lane.take('w', 'a', { defers: true })).word).toBe('empty')
+    expect(await lane.everything()).toEqual(before)
+    // One that holds something for long goes on with what waits.
+    expect((await lane.take('w', 'a')).chunks).toMatchObject([{ job: job.job, deaths: 0 }])
+    expect((await lane.take('w', 'b', { defers: true })).chunks).toMatchObject([{ job: job.job, deaths: 1 }])
+  })
+
   test('gives no chunk of another job or incarnation, or of tasks that were not submitted', async () => {
     const lane = await laneWithWorker()
     const job = await lane.job(2)

@@ -60,9 +60,11 @@ for _, job in ipairs(redis.call('ZRANGE', readyKey, 0, 15)) do
     redis.call('LTRIM', malformedKey, 0, 99)
   end
 end
-local declared, deferred = {}, false
+local declared = {}
+-- What stands first on the stage and was not taken is such a chunk as only a thread with nothing in hand may have.
+local deferred = front and #taken == 0 and defers == '1'
 for i = moreArgsFrom, #ARGV do declared[ARGV[i]] = moreKeysFrom + 2 * (i - moreArgsFrom) end
-if #taken == 0 then
+if #taken == 0 and not deferred then
   local slots = tonumber(redis.call('HGET', laneKey, 'slots') or 1)
   for _, job in ipairs(jobs) do
     local at = declared[job]
