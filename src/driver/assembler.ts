@@ -63,7 +63,7 @@ export class Assembler {
   /** From now on pieces are given as they come. */
   unorder(): void {
     this.#ordered = false
-    this.#queue.push(...this.#waiting.values())
+    for (const piece of this.#waiting.values()) if (piece.run !== skipped) this.#queue.push(piece)
     this.#waiting.clear()
   }
 

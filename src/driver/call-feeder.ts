@@ -1,41 +1,47 @@
 import { encodeBatchSettled } from '../protocol/values.ts'
+import type { Assembler } from './assembler.ts'
 import type { SubmittedAt } from './errors-from-wire.ts'
 import { inputError, mostUnsent, payloadLimitBytes } from './feeder.ts'
 import type { Feeder, FeederHost } from './feeder.ts'
 import { Pack, packTasks } from './packing.ts'
 
-/** One call of `run`, until it has an outcome. */
+/** One call of `run` or `submit`, until it has an outcome. */
 export interface Call {
   readonly input: unknown
   readonly submittedAt: SubmittedAt
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
-  /** Which task of the job it is, once it is packed. */
-  index: number | undefined
+}
+
+/** What the feeder of calls asks the job besides. */
+interface CallFeederHost extends FeederHost {
+  readonly assembler: Pick<Assembler, 'skip'>
 }
 
 /**
  * Packs the inputs of calls as they come, and sends them when the code that made them has run to its end: the calls of
- * one turn travel together, and none waits for another turn. An input that can't travel fails its own call, and gets no index.
+ * one turn travel together, and none waits for another turn. A call that was cancelled by then, and one whose input can't
+ * travel, leave an index without a task: the handles of the others name theirs already.
  */
 export class CallFeeder implements Feeder {
-  readonly #onPacked: (call: Call, index: number) => void
-  readonly #onRefused: (call: Call, error: Error) => void
-  #host: FeederHost | undefined
-  readonly #calls = new Set<Call>()
+  readonly #open: ReadonlyMap<number, Call>
+  readonly #onRefused: (index: number, error: Error) => void
+  #host: CallFeederHost | undefined
+  #added = 0
+  /** The first call that is not packed. */
+  #next = 0
   #scheduled = false
+  #closed = false
   #stopped = false
-  /** There is no last call. */
-  readonly ended = false
 
-  constructor(onPacked: (call: Call, index: number) => void, onRefused: (call: Call, error: Error) => void) {
-    this.#onPacked = onPacked
+  /** `open`: the calls that have no outcome, by index. */
+  constructor(open: ReadonlyMap<number, Call>, onRefused: (index: number, error: Error) => void) {
+    this.#open = open
     this.#onRefused = onRefused
   }
 
-  /** The calls that wait to be packed. */
-  get waiting(): ReadonlySet<Call> {
-    return this.#calls
+  get ended(): boolean {
+    return this.#closed && !this.#hasCalls
   }
 
   /** Whether a call has come since the turn began. */
@@ -43,9 +49,14 @@ export class CallFeeder implements Feeder {
     return this.#scheduled
   }
 
-  add(call: Call): void {
-    this.#calls.add(call)
-    if (this.#scheduled || this.#host === undefined) return
+  hasPacked(index: number): boolean {
+    return index < this.#next
+  }
+
+  /** The next call is open. */
+  add(): void {
+    this.#added++
+    if (this.#scheduled) return
     this.#scheduled = true
     process.nextTick(() => {
       this.#scheduled = false
@@ -53,14 +64,15 @@ export class CallFeeder implements Feeder {
     })
   }
 
-  /** False when it does not wait any more. */
-  remove(call: Call): boolean {
-    return this.#calls.delete(call)
+  /** There will be no more calls. */
+  close(): void {
+    this.#closed = true
   }
 
-  /** The job for its calls, which is about to begin. */
-  for(host: FeederHost): this {
+  /** The job for its calls, which is about to begin. `submitted`: how many of them are in Redis already. */
+  for(host: CallFeederHost, submitted = 0): this {
     this.#host = host
+    this.#next = submitted
     return this
   }
 
@@ -71,7 +83,7 @@ export class CallFeeder implements Feeder {
 
   nudge(): void {
     const host = this.#host
-    if (host === undefined || this.#calls.size === 0 || this.#stopped) return
+    if (host === undefined || this.#stopped || !this.#hasCalls) return
     for (let packs = 0; this.#mayPack(host); packs++) this.#pack(host, packTasks(packs, host.pace))
     host.send()
   }
@@ -80,25 +92,34 @@ export class CallFeeder implements Feeder {
     this.#stopped = true
   }
 
-  #mayPack(host: FeederHost): boolean {
-    return this.#calls.size > 0 && host.outbox.unsentParcels < mostUnsent && host.room() > 0
+  get #hasCalls(): boolean {
+    return this.#next < this.#added
   }
 
-  #pack(host: FeederHost, mostTasks: number): void {
-    const { outbox } = host
-    const pack = new Pack(outbox.end, Math.min(mostTasks, host.room()))
-    const calls: Call[] = []
-    for (const call of this.#calls) {
-      if (pack.full || !pack.add(call.input)) break
-      calls.push(call)
-      this.#calls.delete(call)
-    }
-    const { batches, failures } = encodeBatchSettled(pack.inputs, { limitBytes: payloadLimitBytes })
-    // To its caller the input is the only one, whatever travels with it.
-    for (const { index, error } of failures) this.#onRefused(calls[index]!, inputError(0, error))
-    for (const { first, count, bytes } of batches) {
-      for (let i = 0; i < count; i++) this.#onPacked(calls[first + i]!, outbox.end + i)
-      outbox.push(count, bytes)
-    }
+  #mayPack(host: CallFeederHost): boolean {
+    return this.#hasCalls && host.outbox.unsentParcels < mostUnsent && host.room() > 0
   }
+
+  #pack(host: CallFeederHost, mostTasks: number): void {
+    while (this.#hasCalls && !this.#open.has(this.#next)) this.#next++
+    const first = this.#next
+    const pack = new Pack(first, Math.min(mostTasks, host.room()))
+    let call = this.#open.get(first)
+    while (call !== undefined && !pack.full && pack.add(call.input)) call = this.#open.get(++this.#next)
+    const { batches, failures } = encodeBatchSettled(pack.inputs, { limitBytes: payloadLimitBytes })
+    for (const batch of batches) {
+      skipTo(host, first + batch.first)
+      host.outbox.push(batch.count, batch.bytes)
+    }
+    // To its caller the input is the only one, whatever travels with it.
+    for (const { index, error } of failures) this.#onRefused(first + index, inputError(0, error))
+  }
+}
+
+/** The indexes before this one that are not in the outbox have no task: they count as collected. */
+function skipTo({ outbox, assembler }: CallFeederHost, index: number): void {
+  const from = outbox.end
+  if (from === index) return
+  outbox.push(index - from, undefined)
+  assembler.skip([[from, index]])
 }

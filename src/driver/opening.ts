@@ -273,7 +273,7 @@ function drive(
 
 function feederFor(job: DrivenJob, inputs: JobRequest['inputs']): Feeder {
   const { record } = job
-  if (inputs instanceof CallFeeder) return inputs.for(job)
+  if (inputs instanceof CallFeeder) return inputs.for(job, record?.submitted)
   if (record?.complete === true) {
     if (!(inputs instanceof Range)) inputs.close()
     return nothingToFeed

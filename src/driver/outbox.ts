@@ -4,7 +4,7 @@ import type { Coverage } from './coverage.ts'
 interface Parcel {
   readonly first: number
   readonly count: number
-  /** Undefined once all of its tasks are collected. */
+  /** Undefined once all of its tasks are collected, or where there are none. */
   payload: Buffer | undefined
 }
 
@@ -68,10 +68,11 @@ export class Outbox {
     return this.#parcels.length - this.#next
   }
 
-  push(count: number, payload: Buffer): void {
+  /** Without a payload: there are no tasks, and nothing is to be sent for these indexes. */
+  push(count: number, payload: Buffer | undefined): void {
     this.#parcels.push({ first: this.#end, count, payload })
     this.#end += count
-    this.#bytes += payload.length
+    this.#bytes += payload?.length ?? 0
   }
 
   /** The next batch, or undefined when all is sent. A single parcel may exceed `mostBytes`. */
