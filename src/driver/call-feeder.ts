@@ -1,7 +1,7 @@
 import { encodeBatchSettled } from '../protocol/values.ts'
 import type { Assembler } from './assembler.ts'
 import type { SubmittedAt } from './errors-from-wire.ts'
-import { inputError, mostUnsent, payloadLimitBytes } from './feeder.ts'
+import { inputError, payloadLimitBytes } from './feeder.ts'
 import type { Feeder, FeederHost } from './feeder.ts'
 import { Pack, packTasks } from './packing.ts'
 
@@ -97,7 +97,7 @@ export class CallFeeder implements Feeder {
   }
 
   #mayPack(host: CallFeederHost): boolean {
-    return this.#hasCalls && host.outbox.unsentParcels < mostUnsent && host.room() > 0
+    return this.#hasCalls && !host.outbox.full && host.room() > 0
   }
 
   #pack(host: CallFeederHost, mostTasks: number): void {

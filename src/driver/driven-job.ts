@@ -291,7 +291,7 @@ export class DrivenJob {
   }
 
   progressed(): void {
-    if (this.part.fields.detached) this.outbox.forgetOldest(mostDetachedBytes)
+    if (this.part.fields.detached) this.outbox.forgetOldest(mostDetachedBytes, this.submitter.acknowledged)
     if (this.submitter.completed) {
       for (const { resolve } of this.#submittedWaiters.splice(0)) resolve()
       // The inputs may have ended when all results were in: then nothing else tells the consumer.

@@ -29,8 +29,6 @@ export interface FeederHost {
   send(): void
 }
 
-/** Packed and not yet sent: enough for the calls under way and the next. */
-export const mostUnsent = 64
 /** The largest range chunk of a windowed job: a fraction of the window, so that it moves on smoothly. */
 const mostRangeTasks = 32_768
 
@@ -77,9 +75,8 @@ export class ListFeeder implements Feeder {
           this.#host.send()
           return
         }
-        // The first few packs go out at once; inputs that come slowly always do.
-        if (filling !== undefined || this.#host.outbox.unsentParcels >= Math.min(mostUnsent, 4 * this.#packs))
-          this.#host.send()
+        // Inputs that come slowly go out at once.
+        if (filling !== undefined) this.#host.send()
       }
       this.#host.send()
       await this.#signal.wait()
@@ -101,7 +98,7 @@ export class ListFeeder implements Feeder {
   }
 
   #mayPack(): boolean {
-    return !this.#isStopped() && this.#host.outbox.unsentParcels < mostUnsent && this.#host.room() > 0
+    return !this.#isStopped() && !this.#host.outbox.full && this.#host.room() > 0
   }
 }
 
@@ -125,7 +122,7 @@ export class RangeFeeder implements Feeder {
     const { outbox } = this.#host
     const payload = encodeRangePayload(this.#range)
     while (!this.#stopped) {
-      while (outbox.end < this.#range.length && outbox.unsentParcels < mostUnsent) {
+      while (outbox.end < this.#range.length && !outbox.full) {
         const count = Math.min(this.#range.length - outbox.end, this.#chunkTasks, this.#host.room())
         if (count <= 0) break
         outbox.push(count, payload)

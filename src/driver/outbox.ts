@@ -24,6 +24,9 @@ export interface Batch {
   readonly skipped: number
 }
 
+/** Packed and not yet sent: enough for the calls under way and the next. A single parcel may hold more. */
+const mostUnsent = { parcels: 64, bytes: 16 * 1024 * 1024 }
+
 /**
  * The encoded inputs of a job from packing until their results are collected, so that they can be submitted again if
  * Redis comes back without them. `next` gives what is to be sent, in order; `rewind` goes back.
@@ -64,8 +67,12 @@ export class Outbox {
     return this.#kept
   }
 
-  get unsentParcels(): number {
-    return this.#parcels.length - this.#next
+  /** Whether no more is to be packed for now: so much waits to be sent. */
+  get full(): boolean {
+    if (this.#parcels.length - this.#next >= mostUnsent.parcels) return true
+    let bytes = 0
+    for (let at = this.#next; at < this.#parcels.length; at++) bytes += this.#parcels[at]!.payload?.length ?? 0
+    return bytes >= mostUnsent.bytes
   }
 
   /** Without a payload: there are no tasks, and nothing is to be sent for these indexes. */
@@ -118,10 +125,14 @@ export class Outbox {
     this.#trim()
   }
 
-  /** Lets go of the oldest payloads that were sent, until at most `mostBytes` are kept. */
-  forgetOldest(mostBytes: number): void {
+  /**
+   * Lets go of the oldest payloads, until at most `mostBytes` are kept. Not of those from index `acknowledged` on: what is
+   * under way may be refused, and is sent again then.
+   */
+  forgetOldest(mostBytes: number, acknowledged: number): void {
     for (let at = 0; at < this.#next && this.#bytes > mostBytes; at++) {
       const parcel = this.#parcels[at]!
+      if (parcel.first + parcel.count > acknowledged) break
       if (parcel.payload === undefined) continue
       this.#letGo(parcel)
       this.#kept = parcel.first + parcel.count

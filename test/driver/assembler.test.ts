@@ -179,6 +179,15 @@ describe('Outbox', () => {
     })
   })
 
+  test('keeps what is not acknowledged, however much it is', () => {
+    const outbox = filled([2, 2, 2])
+    while (outbox.next(new Coverage(), most) !== undefined);
+    outbox.forgetOldest(0, 3)
+    expect(outbox.keptFrom).toBe(2)
+    outbox.rewind(2)
+    expect(outbox.next(new Coverage(), most)).toMatchObject({ from: 2, to: 6, skipped: 0 })
+  })
+
   test('every index is sent or skipped, whatever was collected and wherever it goes back to', () => {
     fc.assert(
       fc.property(

@@ -9,7 +9,7 @@ import { until } from '../support/until.ts'
 import { runCli, compiled } from '../cli/support/cli.ts'
 import { startBench } from './support/bench.ts'
 import type { Bench } from './support/bench.ts'
-import { square, wait } from './support/tasks.ts'
+import { bytesOf, square, wait } from './support/tasks.ts'
 
 /** A real server that refuses to write, for each of the reasons that it has. */
 let bench: Bench
@@ -80,6 +80,22 @@ const refusals: Readonly<Record<string, Refusal>> = {
     commitsGoOn: false,
   },
 }
+
+test('a detached job with large inputs pulls no more than a few of them ahead', async () => {
+  const { begin, end, words } = refusals['over its memory limit']!
+  await begin()
+  let pulled = 0
+  function* inputs() {
+    const input = Buffer.alloc(4_300_000, 1)
+    for (; pulled < 24; pulled++) yield input
+  }
+  const job = bench.mill.map(bytesOf, inputs(), { detached: true })
+  await says(job, words)
+  const whileFull = pulled
+  await end()
+  expect(await job.results()).toEqual(Array.from({ length: 24 }, () => 4_300_000))
+  expect(whileFull).toBeLessThan(12)
+})
 
 describe.each(Object.entries(refusals))('a Redis that is %s', (_name, { begin, end, words, commitsGoOn }) => {
   test('is waited for, with the reason, by what is submitted and what runs; all goes on by itself', async () => {

@@ -5,6 +5,7 @@ import { reducer, task } from '../../../src/index.ts'
 export const square = task('square', (x: number) => x * x)
 export const same = task('same', (x: number) => x)
 export const echo = task('echo', (value: unknown) => value)
+export const bytesOf = task('bytesOf', (bytes: Uint8Array) => bytes.length)
 export const nothing = task('nothing', () => 'done')
 export const text = task('text', (x: number) => `<${x}>`)
 export const refuse = task('refuse', (x: number) => {
