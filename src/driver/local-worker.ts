@@ -62,7 +62,7 @@ export class LocalWorker {
     this.#stopping = true
     clearTimeout(this.#timer)
     const child = this.#child
-    if (child?.exitCode !== null || child.signalCode !== null) return
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
     const gone = new Promise<void>(resolve => child.once('exit', resolve))
     const killer = setTimeout(() => child.kill('SIGKILL'), stopWithinMs)
     if (child.connected) child.disconnect()
@@ -97,10 +97,7 @@ export class LocalWorker {
       cameUp = true
       onReady()
     })
-    child.once('error', error => {
-      failure ??= { code: undefined, message: error.message }
-    })
-    child.once('exit', (code, signal) => {
+    const onExit = (code: number | null, signal: NodeJS.Signals | null) => {
       clearTimeout(hanging)
       if (this.#stopping) return
       failure ??= { code: undefined, message: `it ${processEnd(code, signal, []).how}` }
@@ -115,7 +112,14 @@ export class LocalWorker {
           this.#launch(onReady, this.#everReady ? onLost : onGivenUp)
         }, againMs)
       }
+    }
+    child.once('exit', onExit)
+    child.once('error', error => {
+      failure ??= { code: undefined, message: error.message }
+      // What was never a process (there are too many) does not exit.
+      if (child.pid === undefined) onExit(null, null)
     })
+    if (child.pid === undefined) return
     child.send({ type: 'start', ...this.#start, launch } satisfies StartLocalWorker, error => {
       if (error !== null) failure ??= { code: undefined, message: error.message }
     })

@@ -13,6 +13,7 @@ import {
   TaskModuleError,
   TaskQuarantinedError,
   UsageError,
+  WorkerStartError,
 } from '../../src/index.ts'
 import { Proxy } from '../../chaos/proxy.ts'
 import { spawnNode } from '../support/process.ts'
@@ -138,6 +139,18 @@ describe('connect', () => {
     expect((error as Error).message).toContain('not today')
     rmSync(folder, { recursive: true })
     await until(() => localWorkers().length === 0, { what: 'no worker process is left' })
+  })
+
+  test('a local worker whose process can’t be started is said, after a few attempts', async () => {
+    const { execPath } = process
+    process.execPath = '/nowhere/node'
+    try {
+      const error = await caught(connect({ redis: redis.url, tasks: tasksFile, threads: 1 }))
+      expect(error).toBeInstanceOf(WorkerStartError)
+      expect((error as Error).message).toContain('/nowhere/node')
+    } finally {
+      process.execPath = execPath
+    }
   })
 
   test('queues and namespaces do not see each other', async () => {
