@@ -3,13 +3,12 @@ const exitCode = 130
 const closeWithinMs = 5000
 
 /**
- * Ctrl-C while jobs are outstanding: closes the connection, which cancels what nobody could attach to, and exits with
- * 130; a second one exits at once. Stays out of the way of a program that listens itself. Returns what undoes it.
+ * Ctrl-C: closes the connection, which cancels what nobody could attach to, and exits with 130; a second one exits at
+ * once. Stays out of the way of a program that listens itself. Returns what undoes it.
  */
-export function onInterrupt(busy: () => boolean, close: () => Promise<void>): () => void {
+export function onInterrupt(close: () => Promise<void>): () => void {
   const listener = branded('open', () => {
     if (process.listeners('SIGINT').some(other => !(ours in other))) return
-    if (!busy() && !isOpen()) process.exit(exitCode)
     process.off('SIGINT', listener)
     process.on('SIGINT', branded('closing', exit))
     setTimeout(exit, closeWithinMs).unref()

@@ -62,10 +62,7 @@ export class ConnectedMill implements Mill {
       this.#watch(opening)
       if (named) announce(id, task)
     })
-    this.#stopInterrupts = onInterrupt(
-      () => this.#openings.size > 0,
-      () => this.close(),
-    )
+    this.#stopInterrupts = onInterrupt(() => this.close())
   }
 
   async run<I, O, S>(task: Task<I, O, S>, ...[input, options]: InputArguments<I, SubmitOptions>): Promise<O> {
