@@ -43,6 +43,8 @@ export const mutations: readonly Mutation[] = [
     name: 'no re-read after a new subscription',
     file: 'src/driver/link.ts',
     from: `      this.#subscribe().then(() => {
+        // Workers may have come and gone meanwhile.
+        this.fleet.changed()
         this.#reconcileAll()
       }, onError)`,
     to: '      this.#subscribe().catch(onError)',
