@@ -227,6 +227,19 @@ describe('split', () => {
     expect(await lane.everything()).toEqual(before)
   })
 
+  test('leaves the chunk whole where something else stands in place of the List', async () => {
+    const lane = await laneWithWorker()
+    const job = await lane.job(1)
+    const { chunks } = lane.keysOf(job.job)
+    await hold(lane, 'a', job, { first: 0, count: 4 })
+    await lane.client.del(chunks)
+    await lane.client.set(chunks, 'garbage')
+    await expect(lane.claims.split(job, 'a', { first: 0, attempt: 1, keep: 1 })).rejects.toThrow('WRONGTYPE')
+    expect(spans(await lane.held('a'))).toEqual(['0+4'])
+    expect((await lane.claims.split(job, 'a', { first: 0, attempt: 1, keep: 1 })).word).toBe('split')
+    expect(spans(await lane.waitingChunks(job))).toEqual(['1+3'])
+  })
+
   test('always leaves the task that runs', async () => {
     const lane = await laneWithWorker()
     const job = await lane.job(1)

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { payloadField } from '../../src/protocol/chunk.ts'
 import { collectorChannel } from '../../src/protocol/keys.ts'
 import { decodeCollectorMessage } from '../../src/protocol/run.ts'
 import { chunkOf, spans, useRedis } from '../store/support/lane.ts'
@@ -55,6 +56,39 @@ describe('settle', () => {
     expect(spans(await lane.held('a'))).toEqual(['0+1', '2+1', '4+1'])
     expect((await lane.record(job)).settled).toBe(2)
   })
+
+  test.each(['chunks', 'delayed', 'due', 'payloads', 'results'] as const)(
+    'does nothing where something else stands in %s, and all of it once that is cleared away',
+    async where => {
+      const lane = await laneWithWorker()
+      const job = await lane.job(0, { complete: false })
+      const { part, payloads } = lane.keysOf(job.job)
+      await lane.client.hset(part, 'submitted', 11, 'waiting', 0)
+      const held = { first: 10, kind: 'held' } as const
+      await lane.client.hset(payloads, payloadField({ ...job, ...held }), 'large')
+      await lane.client.lpush(lane.claimKey('a'), chunkOf(job, { first: 0, count: 10 }), chunkOf(job, held))
+      const commit = {
+        chunks: [
+          { first: 0, attempt: 1, done: 8 },
+          { first: 10, attempt: 1, done: 1 },
+        ],
+        runs: [...oneRun(0, 7), ...oneRun(10, 1)],
+        retries: [{ delayMs: 60_000, element: chunkOf(job, { first: 7, attempt: 2 }) }],
+        paceNs: 0,
+      }
+      const damaged = { ...lane.keysOf(job.job), ...lane.keys }[where]
+      await lane.client.del(damaged)
+      await lane.client.set(damaged, 'garbage')
+      await expect(lane.claims.settle(job, 'a', commit)).rejects.toThrow('WRONGTYPE')
+      expect(spans(await lane.held('a'))).toEqual(['0+10', '10+1'])
+      expect(await lane.record(job)).toMatchObject({ settled: 0, waiting: 0 })
+      expect(await lane.client.exists(damaged)).toBe(0)
+      expect(await lane.claims.settle(job, 'a', commit)).toMatchObject({ word: 'committed', settled: 8 })
+      expect(spans(await lane.waitingChunks(job))).toEqual(['8+2'])
+      expect(spans(await lane.delayedChunks(job))).toEqual(['7+1'])
+      expect(await lane.record(job)).toMatchObject({ settled: 8, waiting: 2 })
+    },
+  )
 
   test('hands back what was not done, first in line', async () => {
     const lane = await laneWithWorker()

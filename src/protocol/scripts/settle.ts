@@ -63,6 +63,7 @@ end
 
 -- The chunks of a claim are settled oldest first, so they stand at the tail, nearly always.
 local found, atTail, i = {}, true, 0
+local handsBack, hasPayload = tonumber(retryCount) > 0, false
 while missing > 0 do
   i = i + 1
   local element = redis.call('LINDEX', claimKey, -i)
@@ -76,6 +77,8 @@ while missing > 0 do
     found[#found + 1] = chunk
     missing = missing - 1
     if #found ~= i then atTail = false end
+    if chunk.count > done then handsBack = true end
+    if chunk.kind == 'held' then hasPayload = true end
   end
 end
 
@@ -94,6 +97,14 @@ if record[1] ~= incarnation or record[2] == 'cancelled' then
   release()
   return refuse('discarded')
 end
+
+-- What can fail comes before the first write: tasks that are counted, and still in the claim, would be counted again.
+if handsBack then
+  redis.call('LLEN', chunksKey)
+  redis.call('ZCARD', delayedKey)
+  redis.call('ZCARD', dueKey)
+end
+if hasPayload then redis.call('HLEN', payloadsKey) end
 
 local total = tonumber(record[4] or 0)
 local message, settled, failed, inline = {}, 0, 0, 0

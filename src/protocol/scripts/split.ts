@@ -40,6 +40,8 @@ for i = 1, redis.call('LLEN', claimKey) do
     local rest = chunk.count - math.max(1, tonumber(keep))
     if rest <= 0 then return { 'gone', 0 } end
     local record = redis.call('HMGET', partKey, 'incarnation', 'state', 'pace')
+    -- What can fail comes before the first write: a tail that the claim has let go of, and no List has got, would be lost.
+    redis.call('LLEN', chunksKey)
     redis.call('LSET', claimKey, -i, write(chunk, chunk.first, chunk.count - rest))
     if record[1] == incarnation and record[2] ~= 'cancelled' then
       redis.call('RPUSH', chunksKey, write(chunk, chunk.first + chunk.count - rest, rest))
