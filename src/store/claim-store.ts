@@ -3,7 +3,6 @@ import type { ChunkHeader, HeldPayload } from '../protocol/chunk.ts'
 import { claimKey, codeKeys, partKeys, workerKeys } from '../protocol/keys.ts'
 import { heldRunValue, newHeldField, runValue } from '../protocol/run.ts'
 import type { Run } from '../protocol/run.ts'
-import { carryOver } from '../protocol/scripts/carry-over.ts'
 import { claim } from '../protocol/scripts/claim.ts'
 import { giveBack } from '../protocol/scripts/give-back.ts'
 import { peekClaim } from '../protocol/scripts/peek-claim.ts'
@@ -216,18 +215,6 @@ export class ClaimStore extends LaneAccess {
         keep: chunk.keep,
         pace: (chunk.paceNs ?? 0).toFixed(1),
       },
-    })
-  }
-
-  carryOver(
-    fromClaim: string,
-    toClaim: string,
-    running: readonly { readonly job: string; readonly first: number; readonly attempt: number }[],
-  ) {
-    return this.run(carryOver, {
-      keys: { from: claimKey(this.lane, fromClaim), to: claimKey(this.lane, toClaim) },
-      args: {},
-      moreArgs: running.map(({ job, first, attempt }) => `${job} ${first} ${attempt}`),
     })
   }
 

@@ -15,8 +15,6 @@ export interface KindOfKey {
 /** By the names that scripts have for their keys. */
 const kinds: Readonly<Record<string, KeyKind>> = {
   claim: 'list',
-  from: 'list',
-  to: 'list',
   chunks: 'list',
   stage: 'list',
   claims: 'set',

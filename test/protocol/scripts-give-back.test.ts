@@ -258,29 +258,6 @@ describe('split', () => {
   })
 })
 
-describe('carryOver', () => {
-  test('moves what the thread still runs, in its order, and leaves the rest', async () => {
-    const lane = await laneWithWorker()
-    const job = await lane.job(1)
-    await hold(lane, 'a', job, { first: 0 }, { first: 1 }, { first: 2, attempt: 2 }, { first: 2 })
-    const running = [
-      { job: job.job, first: 0, attempt: 1 },
-      { job: job.job, first: 2, attempt: 2 },
-      { job: 'other', first: 1, attempt: 1 },
-    ]
-    expect(await lane.claims.carryOver('a', 'b', running)).toBe(2)
-    expect((await lane.held('b')).map(({ first, attempt }) => [first, attempt])).toEqual([
-      [0, 1],
-      [2, 2],
-    ])
-    expect((await lane.held('a')).map(({ first, attempt }) => [first, attempt])).toEqual([
-      [1, 1],
-      [2, 1],
-    ])
-    expect(await lane.claims.carryOver('a', 'b', running)).toBe(0)
-  })
-})
-
 describe('peekClaim', () => {
   test('tells the header lines, oldest first, without payloads', async () => {
     const lane = await laneWithWorker()

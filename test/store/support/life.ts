@@ -66,11 +66,10 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
 
   await scripts.parts.cancelTask(part, 39, Buffer.from('cancelled'))
 
-  // Split, carried over to a new claim, given back, retired.
+  // Split, given back, retired.
   await lane.client.lpush(lane.claimKey('b'), chunkOf(part, { first: 90, count: 9 }))
   await scripts.claims.split(part, 'b', { first: 90, attempt: 1, keep: 2 })
   await scripts.members.enroll('w', 'b2')
-  await scripts.claims.carryOver('b', 'b2', [{ job: part.job, first: 90, attempt: 1 }])
   await scripts.claims.giveBack(part.job, hash, 'b')
   await scripts.claims.peekClaim('b2')
   await scripts.members.retireClaim('w', 'b', hash)
