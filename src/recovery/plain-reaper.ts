@@ -11,11 +11,15 @@ export interface PlainReaperOptions {
   readonly log: Log
 }
 
+/** How many claims that have ended one run looks into; what is beyond has its turn in a later run. */
+const mostClaims = 64
+
 /** Returns the elements of dead plain-Redis workers to their List. */
 export class PlainReaper implements Service {
   readonly #store: PlainStore
   readonly #options: PlainReaperOptions
   readonly #loop: Loop
+  #claimsFrom = 0
 
   constructor(store: PlainStore, options: PlainReaperOptions) {
     this.#store = store
@@ -68,7 +72,9 @@ export class PlainReaper implements Service {
       await this.#store.bury(worker, claims)
     }
     // A BLMOVE that was held up on its way may put an element into a claim after its end.
-    for (const claim of await this.#store.retiredClaims()) total += (await this.#store.giveBack(claim, [])).returned
+    const retired = await this.#store.retiredClaims(this.#claimsFrom, mostClaims)
+    this.#claimsFrom = retired.length < mostClaims ? 0 : this.#claimsFrom + mostClaims
+    for (const claim of retired) total += (await this.#store.giveBack(claim, [])).returned
     return total
   }
 }

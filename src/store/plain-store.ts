@@ -148,13 +148,13 @@ export class PlainStore {
     return this.#read({ key, kind: 'set' }, () => this.client.smembers(key))
   }
 
-  /** Claims that ended within the last half hour, a few at a time, and forgets those that ended before. */
-  async retiredClaims(): Promise<string[]> {
+  /** Claims that ended within the last half hour, from that position on; forgets those that ended before. */
+  async retiredClaims(from: number, most: number): Promise<string[]> {
     const [seconds] = await this.client.time()
     const key = this.keys.retired
     return this.#read({ key, kind: 'zset' }, async () => {
       await this.client.zremrangebyscore(key, '-inf', String(Number(seconds) * 1000))
-      return this.client.zrange(key, 0, '63')
+      return this.client.zrange(key, from, String(from + most - 1))
     })
   }
 
