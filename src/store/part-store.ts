@@ -192,7 +192,7 @@ export class PartStore extends LaneAccess {
   /** Forgets the job. With an empty `collector` it is a cancellation by somebody else, and leaves a mark for a minute; so does the end of a job that was attached to, for an hour. */
   drop(part: PartName & { readonly collector: string; readonly hash: string }) {
     return this.run(drop, {
-      keys: { ...partKeys(this.lane, part.job), ...this.keys, ready: codeKeys(this.lane, part.hash).ready },
+      keys: { ...partKeys(this.lane, part.job), ...codeKeys(this.lane, part.hash), ...this.keys },
       args: {
         job: part.job,
         incarnation: part.incarnation,

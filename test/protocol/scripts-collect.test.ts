@@ -176,6 +176,18 @@ describe('drop', () => {
     expect(await lane.parts.drop(job)).toBe('gone')
   })
 
+  test('takes what nobody has come for from the stage, and leaves what is another job’s', async () => {
+    const lane = redis.lane()
+    await lane.join('w', ['a', 'b', 'c'])
+    for (const claim of ['a', 'b', 'c']) await lane.take('w', claim, { waitMs: 60_000 })
+    const [job, other] = [await lane.job(2, { id: 'j' }), await lane.job(1, { id: 'j2' })]
+    expect(await lane.staged()).toMatchObject([{ job: 'j' }, { job: 'j' }, { job: 'j2' }])
+    expect(await lane.parts.drop(job)).toBe('dropped')
+    expect(await lane.staged()).toMatchObject([{ job: 'j2' }])
+    await lane.parts.drop(other)
+    expect(await lane.client.exists(lane.codeKeys().stage)).toBe(0)
+  })
+
   test('by somebody else leaves a mark for a while and tells the collector', async () => {
     const lane = redis.lane()
     const job = await lane.job(3)

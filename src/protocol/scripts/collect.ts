@@ -147,8 +147,8 @@ return 'parked'
 })
 
 /**
- * Ends a job: forgets everything about it. Chunks of it that are claimed or on the stage are dropped when they are
- * settled, since no part has their incarnation any more. With \`collector\` only that collector may; with an empty one
+ * Ends a job: forgets everything about it. Chunks of it that are claimed are dropped when they are settled, since no part
+ * has their incarnation any more. With \`collector\` only that collector may; with an empty one
  * anybody (a cancellation from another process), and then the collector is told and a record that says
  * 'cancelled' stays for \`tombstoneMs\`. It stays too where somebody had attached to the job, so that a driver that was
  * frozen meanwhile finds who replaced it, and does not take the job for lost and submit it anew, nor for its own to end.
@@ -156,7 +156,7 @@ return 'parked'
 export const drop = defineScript({
   name: 'drop',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared', 'jobs', 'driven', 'due', 'ready'],
+  keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared', 'jobs', 'driven', 'due', 'ready', 'stage'],
   args: ['job', 'incarnation', 'collector', 'channelPrefix', 'tombstoneMs'],
   reply: oneOf('dropped', 'replaced', 'gone'),
   lua: `
@@ -168,6 +168,11 @@ if not record[1] or record[5] == 'cancelled' then
 end
 if incarnation ~= '' and record[1] ~= incarnation then return 'gone' end
 if collector ~= '' and record[2] ~= collector then return 'replaced' end
+-- Where no thread with this code is left, nobody else would ever clear its stage.
+for i = 1, math.min(redis.call('LLEN', stageKey), 256) do
+  if string.sub(redis.call('LINDEX', stageKey, -i), 1, #job + 1) == job .. ' ' then redis.call('LSET', stageKey, -i, '') end
+end
+redis.call('LREM', stageKey, 0, '')
 redis.call('UNLINK', partKey, chunksKey, resultsKey, delayedKey, payloadsKey, sharedKey)
 redis.call('ZREM', jobsKey, job)
 redis.call('ZREM', drivenKey, job)
