@@ -1,11 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { plainKeys } from '../protocol/plain.ts'
 import type { PlainNames } from '../protocol/plain.ts'
 import { bury, declareDead, enroll, heartbeat, leave, register, retireClaim } from '../protocol/scripts/membership.ts'
-import { plainAnswer, plainCommit, plainReturn } from '../protocol/scripts/plain.ts'
+import { plainAnswer, plainClaim, plainCommit, plainReturn } from '../protocol/scripts/plain.ts'
 import type { Script } from '../protocol/script.ts'
 import type { Client } from './client.ts'
 import { isDamage, kindsOf, mendKeys } from './mend.ts'
 import type { KindOfKey } from './mend.ts'
+import { replyCode } from './reply-error.ts'
 import { runScript } from './run-script.ts'
 import type { ScriptCall } from './run-script.ts'
 
@@ -14,6 +16,9 @@ export interface PlainOutcome {
   readonly outcome: 'ok' | 'error'
   readonly value: string | Buffer
 }
+
+/** How long a full Redis is left alone when its List is empty. */
+const fullPollMs = 200
 
 /** The operations of plain-Redis mode over one connection. Membership and death are the same scripts as a lane's. */
 export class PlainStore {
@@ -31,12 +36,23 @@ export class PlainStore {
     return new PlainStore(client, this.names)
   }
 
-  /** Blocks until there is an element and moves it into the claim; null after `blockMs`. */
-  blockingClaim(claim: string, blockMs: number): Promise<Buffer | null> {
+  /**
+   * Blocks until there is an element and moves it into the claim; null after `blockMs`, and sooner where Redis is over
+   * its memory limit, and elements can be taken but not waited for.
+   */
+  async blockingClaim(claim: string, blockMs: number): Promise<Buffer | null> {
+    const { list } = this.keys
     const key = this.keys.claim(claim)
-    return this.#read({ key, kind: 'list' }, () =>
-      this.client.blmoveBuffer(this.keys.list, key, 'RIGHT', 'LEFT', blockMs / 1000),
-    )
+    try {
+      return await this.#read({ key, kind: 'list' }, () =>
+        this.client.blmoveBuffer(list, key, 'RIGHT', 'LEFT', blockMs / 1000),
+      )
+    } catch (error) {
+      if (replyCode(error) !== 'OOM') throw error
+    }
+    const element = await this.#run(plainClaim, { keys: { list, claim: key }, args: {} })
+    if (element === null) await sleep(fullPollMs)
+    return element
   }
 
   async deathsOf(element: Buffer): Promise<number> {

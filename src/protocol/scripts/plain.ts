@@ -1,4 +1,19 @@
-import { array, defineScript, number, oneOf, text } from '../script.ts'
+import { array, bytes, defineScript, number, oneOf, text } from '../script.ts'
+
+/**
+ * Waiting → claimed, in plain-Redis mode, where Redis is over its memory limit and refuses BLMOVE: without this the List
+ * that fills it would never be emptied. Does not block. Replies with the element, or null when the List is empty.
+ */
+export const plainClaim = defineScript({
+  name: 'plainClaim',
+  flags: ['allow-oom'],
+  keys: ['list', 'claim'],
+  args: [],
+  reply: reply => (reply === null ? null : bytes(reply)),
+  lua: `
+return redis.call('LMOVE', listKey, claimKey, 'RIGHT', 'LEFT')
+`,
+})
 
 /**
  * Claimed → done, in plain-Redis mode: writes the result (or the error) of an element and removes it from the claim, at
