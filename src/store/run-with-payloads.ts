@@ -33,6 +33,8 @@ export async function runWithPayloads<R>(
 
 /** Runs commands as one transaction: all were made before the first is sent, since one that is not ended holds whatever comes after it. The last reply, which may be an error. */
 async function transact(client: Client, work: readonly EncodedCommand[]): Promise<unknown> {
+  // A node of a Cluster that does not serve the slot refuses each of them, and the client would send them again, alone.
+  for (const command of work) command.inTransaction = true
   const commands = [commandOf('multi'), ...work, commandOf('exec')]
   const replies = await Promise.all(commands.map(command => client.sendCommand(command)))
   return (replies.at(-1) as readonly unknown[]).at(-1)
