@@ -5,6 +5,7 @@ import { keySlot, laneOfJob, proposeLanes } from '../protocol/placement.ts'
 import { isReady, openClient, whenReady } from './client.ts'
 import type { Client, ClientRole } from './client.ts'
 import { ClusterMap } from './cluster-map.ts'
+import { refuseClusterNode } from './inspect/server.ts'
 import { LaneStore } from './lane-store.ts'
 import { describeTarget } from './target.ts'
 import type { RedisTarget } from './target.ts'
@@ -107,10 +108,12 @@ export class Lanes {
    * Finds out which lanes the queue has, and connects to them. Only reads.
    *
    * @throws {RedisUnreachableError} when a lane's server does not answer in time.
+   * @throws {UsageError} for a node of a Cluster that is given as the one server: it has some of the keys at most.
    */
   async learn(withinMs: number): Promise<void> {
     const deadline = performance.now() + withinMs
     await this.reach(withinMs)
+    if (this.target.kind === 'single') await refuseClusterNode(this.first.client)
     const stored = await this.first.readLanes()
     this.adopt(stored.length > 0 ? stored : await this.#propose())
     await this.reach(deadline - performance.now())

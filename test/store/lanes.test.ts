@@ -3,6 +3,9 @@ import { afterEach, expect, test } from 'vitest'
 import { randomName } from '../../src/protocol/names.ts'
 import { Lanes } from '../../src/store/lanes.ts'
 import { redisTarget } from '../../src/store/target.ts'
+import { UsageError } from '../../src/errors.ts'
+import { startRedis } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 import { useRedis } from './support/lane.ts'
 
 const redis = useRedis()
@@ -11,10 +14,10 @@ afterEach(() => {
   for (const lanes of opened.splice(0)) lanes.disconnect()
 })
 
-function lanesOf(namespace: string, known?: readonly number[]): Lanes {
+function lanesOf(namespace: string, known?: readonly number[], url = redis.process.url): Lanes {
   const lanes = new Lanes(
     {
-      target: redisTarget(redis.process.url),
+      target: redisTarget(url),
       namespace,
       queue: 'default',
       role: { name: 'test', silenceMs: 10_000 },
@@ -87,4 +90,19 @@ test('any bytes where the list stands are safe to read and to add to', async () 
     }),
     { numRuns: 300 },
   )
+})
+
+test.each([
+  ['has all slots', ['CLUSTER', 'ADDSLOTSRANGE', '0', '16383']],
+  ['has none', ['PING']],
+])('a node of a Cluster that %s is refused as the one server, with its URL', async (_, command) => {
+  await using node = await startRedis({ port: true, config: { 'cluster-enabled': 'yes' } })
+  await node.cli(...command)
+  await until(async () => (await node.cli('CLUSTER', 'INFO')).includes('cluster_state:ok') === command.length > 1, {
+    what: 'it says so',
+  })
+  const lanes = lanesOf('millrace', [0], node.url)
+  const refusal = lanes.learn(5000)
+  await expect(refusal).rejects.toThrow(UsageError)
+  await expect(refusal).rejects.toThrow(`redis://127.0.0.1:${node.port}?cluster`)
 })

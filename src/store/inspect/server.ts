@@ -14,8 +14,6 @@ export interface ServerFacts {
   readonly usedMemoryBytes: number
   /** '' where the server does not say. */
   readonly evictionPolicy: string
-  /** Whether it is a node of a Redis Cluster. */
-  readonly clustered: boolean
 }
 
 /**
@@ -27,15 +25,21 @@ export interface ServerFacts {
  */
 export async function checkServers(servers: readonly Redis[], kind: RedisTarget['kind']): Promise<void> {
   for (const server of servers) {
+    if (kind === 'single') await refuseClusterNode(server)
     const facts = await readServer(server)
-    if (facts.clustered && kind === 'single') throw new UsageError(clusterProblem(addressOf(server)))
     if (!facts.supported) throw new RedisVersionError(versionProblem(facts))
     if (evicts(facts)) throw new EvictionPolicyError(`${evictionProblem(facts)} ${evictionCure}`)
   }
 }
 
+/** @throws {UsageError} for a node of a Cluster, which is there to be used as if it were all. */
+export async function refuseClusterNode(server: Redis): Promise<void> {
+  const info = await readInfo(server, 'cluster')
+  if (info.text('cluster_enabled') === '1') throw new UsageError(clusterProblem(addressOf(server)))
+}
+
 export async function readServer(server: Redis): Promise<ServerFacts> {
-  const info = await readInfo(server, 'server', 'memory', 'cluster')
+  const info = await readInfo(server, 'server', 'memory')
   const policy = info.text('maxmemory_policy') ?? (await readSetting(server, 'maxmemory-policy')) ?? ''
   const limit = info.number('maxmemory')
   return {
@@ -43,7 +47,6 @@ export async function readServer(server: Redis): Promise<ServerFacts> {
     maxMemoryBytes: Number.isNaN(limit) ? Number((await readSetting(server, 'maxmemory')) ?? NaN) : limit,
     usedMemoryBytes: info.number('used_memory'),
     evictionPolicy: policy,
-    clustered: info.text('cluster_enabled') === '1',
   }
 }
 
