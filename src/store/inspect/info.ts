@@ -1,9 +1,23 @@
+import type { Socket } from 'node:net'
 import type { Redis } from 'ioredis'
 import { replyCode } from '../reply-error.ts'
 
 /** Where a server is, for messages. */
-export function addressOf({ options: { path, host = '127.0.0.1', port = 6379 } }: Redis): string {
+export function addressOf(server: Redis): string {
+  const { path, host, port } = whereIs(server)
   return path ?? `${host}:${port}`
+}
+
+/** Where a connection leads: to the master that Sentinel named, of which the options say nothing, or where the user said. */
+export function whereIs({ options, stream }: Redis): {
+  readonly path?: string | undefined
+  host: string
+  port: number
+} {
+  if (options.sentinels == null)
+    return { path: options.path, host: options.host ?? '127.0.0.1', port: options.port ?? 6379 }
+  const { remoteAddress = 'the master of Sentinel', remotePort = 6379 } = stream as Partial<Socket>
+  return { host: remoteAddress, port: remotePort }
 }
 
 /** Fields of INFO by their names. A server that leaves one out (a managed Redis does) is asked for it in vain. */

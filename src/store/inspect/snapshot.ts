@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { SnapshotError } from '../../errors.ts'
 import { replyCode } from '../reply-error.ts'
-import { addressOf, readInfo, readSetting } from './info.ts'
+import { addressOf, readInfo, readSetting, whereIs } from './info.ts'
 import type { ServerSnapshot, SnapshotReport } from './reports.ts'
 
 export interface SnapshotOptions {
@@ -124,6 +124,7 @@ async function locate(server: Redis): Promise<{ file: string; bytes: number | un
   }
 }
 
-function isLocal({ options: { path, host = '127.0.0.1' } }: Redis): boolean {
+function isLocal(server: Redis): boolean {
+  const { path, host } = whereIs(server)
   return path !== undefined || host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
