@@ -5,6 +5,7 @@ import { compiled, runCli } from './support/cli.ts'
 
 const commands = ['run', 'worker', 'jobs', 'snapshot', 'doctor', 'demo'] as const
 const nowhere = 'redis://127.0.0.1:1'
+const plain = ['--plain-task', 'primes', '--plain-list', 'l', '--plain-results', 'r']
 
 beforeAll(compiled, 120_000)
 
@@ -67,6 +68,11 @@ describe('a command line that cannot be understood', () => {
     ['a worker without tasks', ['worker'], /A worker needs one task module/],
     ['a worker with two task modules', ['worker', 'tasks.ts', '--demo'], /A worker needs one task module/],
     ['a task module that is not there', ['worker', 'no/tasks.ts'], /There is no task module .*no\/tasks\.ts/],
+    [
+      'what plain-Redis mode does not have',
+      ['worker', '--demo', ...plain, '--heap-mb', '64', '--queue', 'slow', '--redis', nowhere],
+      /Plain-Redis mode has no --heap-mb and --queue: /,
+    ],
     [
       'half of plain-Redis mode',
       ['worker', '--demo', '--plain-list', 'l'],

@@ -88,6 +88,7 @@ export function workerCommand(end: (exitCode: number) => void): Command {
   return command.action(async (tasks: string | undefined, flags: WorkerFlags) => {
     const file = await taskFile(tasks, flags)
     const plain = plainOptions(flags)
+    if (plain !== undefined) refuseIdleFlags(command)
     const keeper = findKeeper()
     end(
       await withRedisServer(flags, found => {
@@ -195,6 +196,19 @@ function plainOptions({
   if ((task ?? list ?? results ?? channel) === undefined) return undefined
   throw new UsageError(
     'Plain-Redis mode needs to know the task, the List and the Hash: give --plain-task, --plain-list and --plain-results together.',
+  )
+}
+
+const onlyOfQueues: ReadonlySet<string> = new Set(['--heap-mb', '--rss-mb', '--namespace', '--queue'])
+
+/** What is said of limits that would not hold, or of a fleet that would not be joined, must not pass for agreed. */
+function refuseIdleFlags(command: Command): void {
+  const idle = command.options.filter(
+    option => onlyOfQueues.has(option.long ?? '') && command.getOptionValueSource(option.attributeName()) === 'cli',
+  )
+  if (idle.length === 0) return
+  throw new UsageError(
+    `Plain-Redis mode has no ${idle.map(({ long }) => long).join(' and ')}: its keys have the names that you give, and its threads and process no limits of memory. Leave it out.`,
   )
 }
 
