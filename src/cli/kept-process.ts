@@ -5,8 +5,10 @@ import { processEnd } from '../protocol/evidence.ts'
 import type { ProcessEnd } from '../protocol/evidence.ts'
 import { randomName } from '../protocol/names.ts'
 import { exitCodeOf } from '../code/run-script.ts'
+import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import { Restarts } from '../runtime/restarts.ts'
 import { Tail } from '../runtime/tail.ts'
+import { exitCodes } from './exit-codes.ts'
 import { launchVariable } from './keeper.ts'
 
 export interface KeptOptions {
@@ -19,6 +21,9 @@ export interface KeptOptions {
 
 /** How long what an ended process wrote may still take to arrive: a child of its own may hold its stderr open. */
 const lastWordsMs = 2000
+
+/** How long until a process that did not find Redis is started again; it has waited for it some seconds itself. */
+const redisAwayMs = 2000
 
 /**
  * Runs this command line in a process of its own, which is started again when something kills it, and resolves with the
@@ -37,7 +42,11 @@ export async function keepProcess({ args, onEnd, say }: KeptOptions): Promise<nu
       const end = processEnd(code, signal, lines)
       everUp ||= cameUp
       if (cameUp && code !== 0) await onEnd(launch, end)
-      const againMs = restarts.afterEnd({ cameUp, upMs: performance.now() - startedAt })
+      // Redis is away, which is no fault of the worker's: others wait for it too, however long it takes.
+      const waitsForRedis = everUp && !cameUp && code === exitCodes.redisUnreachable
+      const againMs = waitsForRedis
+        ? jitteredBackoffMs(1, { firstMs: redisAwayMs, mostMs: redisAwayMs })
+        : restarts.afterEnd({ cameUp, upMs: performance.now() - startedAt })
       // One that never came up has said why.
       const isOver = code === 0 || stop.signal !== undefined || !everUp
       if (isOver || againMs === undefined) return signal === null ? (code ?? 1) : exitCodeOf(signal)

@@ -121,6 +121,24 @@ describe('the process that keeps a worker', () => {
     await until(() => !isThere(pid!), { what: 'its process is gone' })
   })
 
+  test('starts it again for as long as Redis is away', async () => {
+    await using own = await startLabRedis({ port: true })
+    const there = ['--redis', own.url, '--namespace', 'away']
+    const worker = startCli(['worker', tasksFile, '--threads', '1', ...there])
+    await worker.waitForLine(/^ready/)
+    const keys = await own.cli('KEYS', '*:worker:*:claims')
+    const [, id = ''] = /:worker:([^:]+):claims/.exec(keys) ?? []
+    const info = JSON.parse(await own.cli('HGET', `{away:default:0}:worker:${id}`, 'info')) as { pid: number }
+    await own.kill()
+    process.kill(info.pid, 'SIGKILL')
+    const lines = (pattern: RegExp) => worker.stderr.filter(line => pattern.test(line)).length
+    await until(() => lines(/REDIS_UNREACHABLE/) > 5, { what: 'it looked for Redis in vain', timeoutMs: 120_000 })
+    await own.restart()
+    await until(() => lines(/^ready/) === 2, { what: 'it works again', timeoutMs: 30_000 })
+    worker.kill('SIGTERM')
+    expect(await worker.exited).toEqual({ code: 0, signal: null })
+  }, 180_000)
+
   test('passes the first of several signals on once, whoever else has sent it to the worker too', async () => {
     await using lab = new Lab(redis)
     const worker = await startWorker(lab)
