@@ -14,6 +14,8 @@ export interface ClaimId {
 /** What is known on one lane. */
 interface OnLane {
   idle: ClaimId[]
+  /** Announced, and not enrolled: Redis refused, or its answer was lost. */
+  unenrolled: ClaimId | undefined
   generation: number
   /** The worker's id there, once it is registered. */
   worker: string | undefined
@@ -59,12 +61,14 @@ export class ClaimIds {
     // The last one: Redis may still have it noted as waiting.
     const known = on.idle.pop()
     if (known !== undefined) return known
-    const claim = { id: randomName(), lane, worker: on.worker, generation: on.generation }
-    this.#send({ type: 'claim', id: claim.id, lane })
+    // Enrolling twice is once: while Redis refuses, each try with another one would be one more to retire.
+    const claim = on.unenrolled ?? this.#announced(lane, on.worker, on.generation)
+    on.unenrolled = undefined
     try {
       if ((await this.#stores.of(lane).members.enroll(claim.worker, claim.id)) === 'enrolled') return claim
     } catch (error) {
-      this.abandon(claim, false)
+      if (claim.generation === on.generation) on.unenrolled = claim
+      else this.abandon(claim, false)
       throw error
     }
     this.abandon(claim, false)
@@ -92,15 +96,23 @@ export class ClaimIds {
     this.#send({ type: 'abandon', id: claim.id, blocked })
   }
 
+  #announced(lane: number, worker: string, generation: number): ClaimId {
+    const claim = { id: randomName(), lane, worker, generation }
+    this.#send({ type: 'claim', id: claim.id, lane })
+    return claim
+  }
+
   #renew(on: OnLane): void {
     on.generation++
+    if (on.unenrolled !== undefined) this.abandon(on.unenrolled, false)
+    on.unenrolled = undefined
     for (const claim of on.idle.splice(0)) this.abandon(claim, false)
   }
 
   #on(lane: number): OnLane {
     let on = this.#lanes.get(lane)
     if (on === undefined) {
-      on = { idle: [], generation: 0, worker: undefined, registered: [] }
+      on = { idle: [], unenrolled: undefined, generation: 0, worker: undefined, registered: [] }
       this.#lanes.set(lane, on)
     }
     return on

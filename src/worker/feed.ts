@@ -235,7 +235,10 @@ export class Feed {
       if (elements.length === 0) this.#noted = undefined
     } catch (error) {
       board.close(slot)
-      ids.abandon(claim, waitMs > 0)
+      this.#noted = undefined
+      // A BLMOVE that was refused has moved nothing; a script may have come half its way.
+      if (awaited && !outcomeUnknown(error)) ids.release(claim)
+      else ids.abandon(claim, waitMs > 0)
       throw error
     }
     if (elements === 'lost' || elements.length === 0) {
