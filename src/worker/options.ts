@@ -29,7 +29,7 @@ export interface WorkerOptions {
   readonly maxDeaths?: number
   /** Where the worker says what a person may want to know, and tasks' `ctx.log` goes. @default nowhere */
   readonly log?: Log
-  /** Drain on SIGTERM and SIGINT and exit with 0; on the second one exit at once. @default false */
+  /** Drain on SIGTERM and SIGINT and exit with 0; on the second one end by it at once. @default false */
   readonly signals?: boolean
 }
 

@@ -126,17 +126,29 @@ export async function startWorkerOn(
 function obeySignals(worker: RunningWorker, log: Log): void {
   const signals = { SIGINT: 130, SIGTERM: 143 } as const
   let heard = false
-  for (const [signal, exitCode] of Object.entries(signals)) {
+  for (const [signal, exitCode] of Object.entries(signals) as [keyof typeof signals, number][]) {
     process.on(signal, () => {
-      if (heard) process.exit(exitCode)
+      if (heard) endProcess(signal, exitCode)
       heard = true
       log.info(`the worker drains on ${signal}: running tasks may finish, the next signal ends it at once`)
       worker.drain().then(
         () => process.exit(0),
-        () => process.exit(1),
+        () => {
+          endProcess('SIGKILL', 1)
+        },
       )
     })
   }
+}
+
+/**
+ * Ends this process whatever its threads run: `process.exit` waits for native code. It is what is left where the signal
+ * does nothing, since the first process of a container can't end itself by one.
+ */
+function endProcess(signal: NodeJS.Signals, exitCode: number): never {
+  process.removeAllListeners(signal)
+  process.kill(process.pid, signal)
+  process.exit(exitCode)
 }
 
 function packageVersion(): string {

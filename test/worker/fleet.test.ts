@@ -63,16 +63,27 @@ describe('a drain', () => {
     expect(await lab.workerKeys()).toEqual([])
   })
 
-  it('is cut short by a second signal', async () => {
+  it('is cut short by a second signal, also where a thread runs native code', async () => {
     await using lab = new Lab(redis)
     const worker = await lab.startWorker()
     const file = await recordFile()
-    await lab.submit('recorded', [{ file, ms: 20_000, x: 1 }])
+    await lab.submit('stuckForEver', [file])
     await until(async () => (await linesOf(file)).length > 0, { what: 'the task runs' })
     worker.kill('SIGTERM')
     await worker.waitForLine(/the worker drains on SIGTERM/)
     worker.kill('SIGINT')
-    expect(await worker.exited).toEqual({ code: 130, signal: null })
+    expect(await worker.exited).toEqual({ code: null, signal: 'SIGINT' })
+  })
+
+  it('ends the process although a thread runs native code for ever, whose task goes back', async () => {
+    await using lab = new Lab(redis)
+    const worker = await lab.startWorker({ drainMs: 300 })
+    const file = await recordFile()
+    const job = await lab.submit('stuckForEver', [file])
+    await until(async () => (await linesOf(file)).length > 0, { what: 'the task runs' })
+    worker.kill('SIGTERM')
+    expect(await worker.exited).toEqual({ code: null, signal: 'SIGKILL' })
+    expect(await lab.waiting(job)).toBe(1)
   })
 })
 

@@ -122,7 +122,12 @@ export const eats = task('eats', x => {
 export const scaled = task('scaled', (x, ctx) => x * ctx.shared.factor)
 /** Runs in native code, which nothing can stop. */
 export const stuckForAWhile = task('stuckForAWhile', () => execFileSync('sleep', ['4']).length, { timeoutMs: 300 })
-export const stuck = task('stuck', () => pbkdf2Sync('a', 'b', 1e9, 64, 'sha512').length, { timeoutMs: 300 })
+const hang = () => pbkdf2Sync('a', 'b', 1e9, 64, 'sha512').length
+export const stuck = task('stuck', hang, { timeoutMs: 300 })
+export const stuckForEver = task('stuckForEver', file => {
+  appendFileSync(file, 'stuck\n')
+  return hang()
+})
 let setting = 'unset'
 export const configure = task('configure', value => {
   setting = value
