@@ -1,3 +1,4 @@
+import { setImmediate as turnEnd } from 'node:timers/promises'
 import { UnencodableValueError } from '../errors.ts'
 import { encodeRangePayload } from '../protocol/chunk.ts'
 import { encodeBatchSettled, maxValueBytes } from '../protocol/values.ts'
@@ -32,6 +33,9 @@ export interface FeederHost {
 /** The largest range chunk of a windowed job: a fraction of the window, so that it moves on smoothly. */
 const mostRangeTasks = 32_768
 
+/** How long inputs are pulled before whatever else the driver has to do gets its turn. */
+const mostPullMs = 10
+
 /** An empty feeder: what another driver submitted is all there will be. */
 export const nothingToFeed: Feeder = {
   ended: true,
@@ -61,11 +65,10 @@ export class ListFeeder implements Feeder {
     if (this.#skip > 0) await this.#source.discard(this.#skip)
     this.#skip = 0
     while (!this.#stopped) {
-      while (this.#mayPack()) {
-        const pack = new Pack(
-          this.#host.outbox.end,
-          Math.min(packTasks(this.#packs++, this.#host.pace), this.#host.room()),
-        )
+      const until = performance.now() + mostPullMs
+      while (this.#mayPack() && performance.now() < until) {
+        const mostTasks = Math.min(packTasks(this.#packs++, this.#host.pace), this.#host.room())
+        const pack = new Pack(this.#host.outbox.end, mostTasks, until)
         const filling = this.#source.fill(pack)
         if (filling !== undefined) await filling
         if (this.#isStopped()) return
@@ -79,7 +82,8 @@ export class ListFeeder implements Feeder {
         if (filling !== undefined) this.#host.send()
       }
       this.#host.send()
-      await this.#signal.wait()
+      if (this.#mayPack()) await turnEnd()
+      else await this.#signal.wait()
     }
   }
 

@@ -35,11 +35,14 @@ export class Pack {
   readonly first: number
   readonly inputs: unknown[] = []
   readonly #mostTasks: number
+  readonly #until: number
   #bytes = 0
 
-  constructor(first: number, mostTasks: number) {
+  /** `until`: the time after which it takes no more. */
+  constructor(first: number, mostTasks: number, until = Infinity) {
     this.first = first
     this.#mostTasks = mostTasks
+    this.#until = until
   }
 
   /** False when the input does not fit any more: it begins the next pack. A first input always fits. */
@@ -52,6 +55,13 @@ export class Pack {
   }
 
   get full(): boolean {
-    return this.inputs.length >= this.#mostTasks || this.#bytes >= packBytes
+    return this.inputs.length >= this.#mostTasks || this.#bytes >= packBytes || this.#isLate()
+  }
+
+  /** The clock costs as much as a short input: it is looked at after 1, 2, 4, 8, 16 and then every 32. */
+  #isLate(): boolean {
+    const count = this.inputs.length
+    if (count === 0 || ((count & 31) !== 0 && (count & (count - 1)) !== 0)) return false
+    return performance.now() >= this.#until
   }
 }

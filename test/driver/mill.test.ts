@@ -138,6 +138,21 @@ describe('map', () => {
     }
   })
 
+  test('inputs that each take their time are sent while others are pulled', async () => {
+    let pulled = 0
+    function* slowly() {
+      for (; pulled < 400; pulled++) {
+        const end = performance.now() + 5
+        while (performance.now() < end);
+        yield pulled
+      }
+    }
+    const results = mill().map(square, slowly())[Symbol.asyncIterator]()
+    expect(await results.next()).toEqual({ done: false, value: 0 })
+    expect(pulled).toBeLessThan(400)
+    await results.return?.()
+  })
+
   test('calls of next() that do not wait for each other are answered in order', async () => {
     const iterator = mill().map(square, range(5))[Symbol.asyncIterator]()
     const steps = await Promise.all(numbers(7).map(() => iterator.next()))

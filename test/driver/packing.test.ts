@@ -38,6 +38,20 @@ describe('Pack', () => {
     expect(large.full).toBe(true)
   })
 
+  test('ends after a while where inputs take their time, and holds one at least', () => {
+    const pack = new Pack(0, 1000, performance.now())
+    expect(pack.full).toBe(false)
+    for (let i = 0; !pack.full; i++) pack.add(i)
+    expect(pack.inputs).toEqual([0])
+    const slow = new Pack(0, 1000, performance.now() + 20)
+    for (let i = 0; !slow.full; i++) {
+      const end = performance.now() + 1
+      while (performance.now() < end);
+      slow.add(i)
+    }
+    expect(slow.inputs.length).toBeLessThanOrEqual(32)
+  })
+
   test('an input that did not fit begins the next pack', async () => {
     const source = inputSource(['a'.repeat(40_000), 'b'.repeat(40_000), undefined])
     const packs = [new Pack(0, 10), new Pack(1, 10)]
