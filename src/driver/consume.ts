@@ -26,7 +26,6 @@ export function errorOf(job: DrivenJob, piece: ReadPiece, submittedAt: Submitted
 
 /** All results in input order. The first failure by index ends the job. */
 export async function gatherResults(job: DrivenJob, submittedAt: SubmittedAt): Promise<unknown[]> {
-  refuseReduced(job)
   job.delivery.begin({ stream: false, ordered: true })
   return ending(job, async () => {
     const results: unknown[] = []
@@ -41,7 +40,6 @@ export async function gatherResults(job: DrivenJob, submittedAt: SubmittedAt): P
 
 /** All outcomes in input order. */
 export async function gatherSettled(job: DrivenJob, submittedAt: SubmittedAt): Promise<Settled<unknown>[]> {
-  refuseReduced(job)
   job.delivery.begin({ stream: false, ordered: true })
   return ending(job, async () => {
     const outcomes: Settled<unknown>[] = []
@@ -59,12 +57,10 @@ export async function reduceAll(
   job: DrivenJob,
   fold: {
     readonly fn: (accumulator: unknown, value: unknown) => unknown
-    readonly reducer: string
     readonly initial: unknown
   },
   submittedAt: SubmittedAt,
 ): Promise<unknown> {
-  if (job.part.fields.reducer !== fold.reducer && job.part.fields.reducer !== '') refuseReduced(job)
   const checkpoint = job.record?.checkpoint
   let accumulator = checkpoint === undefined ? fold.initial : decodeValue(checkpoint.accumulator)
   job.releaser.accumulator = () => encodeValue(accumulator)
@@ -90,10 +86,10 @@ export async function reduceAll(
   })
 }
 
-/** @throws {UsageError} for a job whose results only exist combined. */
-export function refuseReduced(job: DrivenJob): void {
+/** @throws {UsageError} for a job whose results only exist combined, by another reducer than `by`. */
+export function refuseReduced(job: DrivenJob, by: string): void {
   const { reducer } = job.part.fields
-  if (reducer === '') return
+  if (reducer === '' || reducer === by) return
   throw new UsageError(
     `The results of the job ${job.id} are combined by the reducer ${JSON.stringify(reducer)} on the workers, so that the single ones don't exist: call reduce() with that reducer.`,
   )

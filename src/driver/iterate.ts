@@ -1,4 +1,4 @@
-import { errorOf, refuseReduced, valuesOf } from './consume.ts'
+import { errorOf, valuesOf } from './consume.ts'
 import type { ReadPiece } from './delivery.ts'
 import type { DrivenJob } from './driven-job.ts'
 import type { SubmittedAt } from './errors-from-wire.ts'
@@ -91,7 +91,6 @@ abstract class Iteration<T> implements AsyncIterator<T> {
 
   async #begin(): Promise<DrivenJob> {
     const job = await this.#consumed.opened
-    refuseReduced(job)
     job.delivery.begin({ stream: true, ordered: this.#ordered })
     return job
   }

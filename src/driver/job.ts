@@ -1,7 +1,7 @@
 import { isReducer } from '../code/task.ts'
 import type { Reducer } from '../code/task.ts'
 import { JobAlreadyConsumedError } from '../errors.ts'
-import { gatherResults, gatherSettled, reduceAll } from './consume.ts'
+import { gatherResults, gatherSettled, reduceAll, refuseReduced } from './consume.ts'
 import type { DrivenJob } from './driven-job.ts'
 import type { SubmittedAt } from './errors-from-wire.ts'
 import { InOrder, AsTheyCome } from './iterate.ts'
@@ -49,8 +49,8 @@ abstract class BaseJob<O> {
     // Before anything is awaited: the choice ends with the turn.
     if (registered && this.#choice.open && !this.#consumed) this.#choice.name = reducer.name
     const fn = (registered ? reducer.fn : reducer) as (accumulator: unknown, value: unknown) => unknown
-    const fold = { fn, reducer: registered ? reducer.name : '', initial }
-    return this.#use('reduce()', job => reduceAll(job, fold, this.#parts.submittedAt) as Promise<A>)
+    const by = registered ? reducer.name : ''
+    return this.#use('reduce()', job => reduceAll(job, { fn, initial }, this.#parts.submittedAt) as Promise<A>, by)
   }
 
   progress(): Promise<Progress> {
@@ -65,20 +65,30 @@ abstract class BaseJob<O> {
     return this.#parts.opening.cancel()
   }
 
-  /** The job for its one consumer. */
-  protected consume(how: string): ConsumedJob {
+  /** The job for its one consumer. One that can't have the results, as they exist only combined, leaves them to the next. */
+  protected consume(how: string, by = ''): ConsumedJob {
     if (this.#consumed) {
       const message = `The results of the job ${this.id} are already being used, so that ${how} can't have them too: a job has one consumer. Keep what the first one gives, or map the inputs again.`
       const refused = Promise.reject(new JobAlreadyConsumedError(message))
       return { opened: refused, cancel: () => refused }
     }
     this.#consumed = true
-    return this.#parts.opening
+    const { opening } = this.#parts
+    const opened = opening.opened.then(job => {
+      try {
+        refuseReduced(job, by)
+      } catch (error) {
+        this.#consumed = false
+        throw error
+      }
+      return job
+    })
+    return { opened, cancel: () => opening.cancel() }
   }
 
-  #use<T>(how: string, use: (job: DrivenJob) => Promise<T>): Promise<T> {
+  #use<T>(how: string, use: (job: DrivenJob) => Promise<T>, by?: string): Promise<T> {
     const isFirst = !this.#consumed
-    const used = this.consume(how)
+    const used = this.consume(how, by)
       .opened.then(use)
       .catch((error: unknown) => {
         throw this.#parts.submittedAt.locate(error)

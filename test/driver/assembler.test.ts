@@ -67,6 +67,14 @@ describe('Assembler', () => {
     )
   })
 
+  test('takes any number of pieces along when order stops to matter', () => {
+    const assembler = new Assembler()
+    for (let first = 1; first <= 300_000; first++)
+      assembler.add({ first, count: 1, kind: 'values', bytes: undefined, valueBytes: 1 })
+    assembler.unorder()
+    expect(assembler.shift()).toMatchObject({ first: 1 })
+  })
+
   test('says that a run is the last of its pieces exactly once', () => {
     const assembler = new Assembler()
     assembler.add(run(2, 2))

@@ -9,6 +9,7 @@ import {
   JobConflictError,
   JobNotFoundError,
   range,
+  UsageError,
 } from '../../src/index.ts'
 import { openClient } from '../../src/store/client.ts'
 import { LaneStore } from '../../src/store/lane-store.ts'
@@ -423,6 +424,17 @@ describe('attach', () => {
     await bench.mill.map(wait, waits(3, 1), { id, detached: true }).submitted()
     expect(await caught(bench.mill.map(square, [1], { id }).results())).toBeInstanceOf(JobConflictError)
     await (await bench.mill.attach(id)).cancel()
+  })
+
+  test('a consumer that a reduction refuses leaves it to reduce()', async () => {
+    const job = bench.mill.map(wait, waits(200, 30), { id: 'left-to-reduce' })
+    const former = job.reduce(add, 5).catch(() => undefined)
+    await job.submitted()
+    const other = await (await bench.connect()).attach('left-to-reduce', wait)
+    expect(await caught(other.results())).toBeInstanceOf(UsageError)
+    expect(await caught(other[Symbol.asyncIterator]().next())).toBeInstanceOf(UsageError)
+    expect(await other.reduce(add, 5)).toBe(19_905)
+    await former
   })
 
   test('a reduction goes on from its checkpoint, and each result counts once', async () => {
