@@ -80,6 +80,7 @@ export class ClaimStore extends LaneAccess {
       },
       args: {
         claim: request.claim,
+        worker: request.worker,
         waitMs: request.waitMs,
         mostChunks: request.mostChunks,
         mostBytes: request.mostBytes,

@@ -29,6 +29,15 @@ describe('claim', () => {
     expect(await lane.everything()).toEqual(before)
   })
 
+  test('gives nothing to a worker that was declared dead, whose claims are being emptied', async () => {
+    const lane = await laneWithWorker()
+    await lane.job(1)
+    await lane.killWorker('w')
+    const before = await lane.everything()
+    expect((await lane.take('w', 'a')).word).toBe('unenrolled')
+    expect(await lane.everything()).toEqual(before)
+  })
+
   test('names the jobs that stand first when the caller has not declared them, and takes nothing', async () => {
     const lane = await laneWithWorker()
     const job = await lane.job(1)

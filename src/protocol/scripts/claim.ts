@@ -10,7 +10,7 @@ const word = oneOf('claimed', 'empty', 'undeclared', 'unenrolled')
  * A script may only touch declared keys, so the caller declares the jobs that it knows (`moreKeys`: part and chunks
  * of each; `moreArgs`: their ids) and 'undeclared' tells it which stand first now: it calls again with those.
  * 'empty' with `waitMs` > 0 has noted that the caller blocks on the stage from now on. 'unenrolled': no reaper would
- * find this claim, so it may not take anything; register first.
+ * find this claim, or its worker was declared dead, so it may not take anything; register first.
  *
  * A chunk that was in a process which died (`deaths` > 0) is only given to a thread that holds nothing else, so that
  * the next death is certainly its own. `holding` is how many chunks the thread holds in other claims. With `defers` it
@@ -20,15 +20,16 @@ const word = oneOf('claimed', 'empty', 'undeclared', 'unenrolled')
 export const claim = defineScript({
   name: 'claim',
   flags: ['allow-oom'],
-  keys: ['claim', 'claims', 'stage', 'waiting', 'ready', 'lane', 'malformed'],
-  args: ['claim', 'waitMs', 'mostChunks', 'mostBytes', 'holding', 'defers'],
+  keys: ['claim', 'claims', 'workers', 'stage', 'waiting', 'ready', 'lane', 'malformed'],
+  args: ['claim', 'worker', 'waitMs', 'mostChunks', 'mostBytes', 'holding', 'defers'],
   reply: reply => {
     const [first, jobs, elements] = array(reply)
     return { word: word(first), jobs: array(jobs ?? []).map(text), elements: array(elements ?? []).map(bytes) }
   },
   uses: [time, chunk, taking],
   lua: `
-if redis.call('SISMEMBER', claimsKey, claim) == 0 then return { 'unenrolled' } end
+-- The claims of a worker that was declared dead are known until it is buried: what it took now would be charged with a death.
+if redis.call('SISMEMBER', claimsKey, claim) == 0 or not redis.call('ZSCORE', workersKey, worker) then return { 'unenrolled' } end
 local held = redis.call('LLEN', claimKey) + tonumber(holding)
 local taken, tasks, size = {}, 0, 0
 local function hold(chunk)
