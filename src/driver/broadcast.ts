@@ -2,6 +2,7 @@ import { BroadcastTimeoutError } from '../errors.ts'
 import { decodeAnswer } from '../protocol/answer.ts'
 import { broadcastKey } from '../protocol/keys.ts'
 import { randomName } from '../protocol/names.ts'
+import { isTransient, outcomeUnknown } from '../store/reply-error.ts'
 import type { OpeningContext } from './opening.ts'
 import { findHash } from './opening.ts'
 import { Signal } from './signal.ts'
@@ -19,11 +20,7 @@ export async function broadcast(
   // Every worker is on every lane, so that any would do; this is the one whose workers the fleet was read from.
   const { first: store } = link.lanes
   const deadline = performance.now() + request.timeoutMs
-  const hash = await findHash(context, request.task)
-  const workers = (await link.fleet.read()).filter(worker => worker.hash === hash)
-  const expected = workers.flatMap(worker =>
-    Array.from({ length: worker.threads }, (_, thread) => ({ worker, thread })),
-  )
+  const { hash, expected } = (await by(deadline, findThreads(context, request.task, deadline))) ?? nobody
   const id = randomName()
   const key = broadcastKey(store.lane, id)
   const signal = new Signal()
@@ -35,20 +32,22 @@ export async function broadcast(
     if (expected.length > 0) {
       const deadlineMs = Math.max(1, Math.ceil(deadline - performance.now()))
       const { task, input } = request
-      await store.publishControl({
-        type: 'broadcast',
-        id,
-        hash,
-        lane: store.lane.lane,
-        deadlineMs,
-        replyChannel: link.channel,
-        task,
-        input,
-      })
+      const { lane } = store.lane
+      const published = store
+        .publishControl({ type: 'broadcast', id, hash, lane, deadlineMs, replyChannel: link.channel, task, input })
+        .catch((error: unknown) => {
+          // Sent again it might run twice: whether it arrived is seen by the answers.
+          if (!outcomeUnknown(error) && !isTransient(error)) throw error
+        })
+      await by(deadline, published)
     }
     while (answers.size < expected.length && performance.now() < deadline) {
       await signal.wait(Math.max(1, Math.min(lookMs, deadline - performance.now())))
-      for (const [field, value] of Object.entries(await store.client.hgetallBuffer(key))) answers.set(field, value)
+      const found = await by(
+        deadline,
+        link.ask(() => store.client.hgetallBuffer(key)),
+      )
+      for (const [field, value] of Object.entries(found ?? {})) answers.set(field, value)
     }
   } finally {
     stopListening()
@@ -57,6 +56,37 @@ export async function broadcast(
   return expected.map(({ worker, thread }) =>
     answerOf(worker, thread, answers.get(`${worker.id}/${thread}`), request.timeoutMs),
   )
+}
+
+const nobody = { hash: '', expected: [] }
+
+/** Every thread that has the code. */
+async function findThreads(context: OpeningContext, task: string, deadline: number) {
+  const { link } = context
+  const hash = await findHash(context, task, {
+    get ended() {
+      return performance.now() >= deadline
+    },
+    waitingFor: undefined,
+  })
+  const workers = (await link.ask(() => link.fleet.read())).filter(worker => worker.hash === hash)
+  const expected = workers.flatMap(worker =>
+    Array.from({ length: worker.threads }, (_, thread) => ({ worker, thread })),
+  )
+  return { hash, expected }
+}
+
+/** What it gives, or undefined when the deadline comes first. */
+async function by<T>(deadline: number, answer: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>(resolve => {
+    timer = setTimeout(resolve, Math.max(0, deadline - performance.now()), undefined)
+  })
+  try {
+    return await Promise.race([answer, late])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 function answerOf(

@@ -166,21 +166,25 @@ export function attachJob({ link }: OpeningContext, id: string, task: string | u
   })
 }
 
-/** Waits, if it must, for a worker that says which code the task has. Quick where that was found before. */
-export async function findHash({ link, ownHash }: OpeningContext, task: string, opening?: Opening): Promise<string> {
+/** Waits, if it must, for a worker that says which code the task has. Quick where that was found before; '' when the waiter has ended. */
+export async function findHash(
+  { link, ownHash }: OpeningContext,
+  task: string,
+  waiter: { readonly ended: boolean; waitingFor: string | undefined },
+): Promise<string> {
   const { fleet } = link
   const matched = fleet.matched.get(task)
   if (matched !== undefined) return matched
-  for (;;) {
-    opening?.throwIfEnded()
+  while (!waiter.ended) {
     const match = matchCode(task, ownHash, fleet.known ?? (await link.ask(() => fleet.read())))
     if ('hash' in match) {
       fleet.matched.set(task, match.hash)
       return match.hash
     }
-    if (opening !== undefined) opening.waitingFor = match.waitFor
+    waiter.waitingFor = match.waitFor
     await fleet.change()
   }
+  return ''
 }
 
 function fieldsOf(request: JobRequest, hash: string): PartFields {
