@@ -13,6 +13,7 @@ import { blockMs, Feed } from './feed.ts'
 import { JobExtrasCache } from './job-extras.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
 import { PendingTasks } from './pending-tasks.ts'
+import { reportStrayRejections } from './stray-rejections.ts'
 import { SuspectGate } from './suspect-gate.ts'
 import { TaskThread } from './task-thread.ts'
 
@@ -27,12 +28,7 @@ const warn = (line: string) => {
   send({ type: 'log', level: 'warn', line })
 }
 
-// A promise that nobody waits for any more says nothing about the task that runs now.
-process.on('unhandledRejection', reason => {
-  warn(
-    `a promise was rejected and nobody handled it: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}`,
-  )
-})
+reportStrayRejections(warn)
 
 let module: TaskModule | undefined
 try {

@@ -29,6 +29,7 @@ beforeAll(async () => {
      export const work = task('work', async (input: unknown, ctx) => {
        appendFileSync(${JSON.stringify(join(folder, 'runs'))}, JSON.stringify(input) + '\\n')
        if (input === 'throws') throw new TypeError('no good')
+       if (input === 'rejects') void Promise.reject(Object.create(null))
        if (input === 'posts') parentPort?.postMessage(null)
        if (input === 'exits') process.exit(3)
        if (input === 'kills' ) process.kill(process.pid, 'SIGKILL')
@@ -108,9 +109,10 @@ const results = async (count: number) =>
 
 describe('plain-Redis mode', () => {
   it('gives the result of an element that any client pushed, under the element itself or its id', async () => {
-    await startWorker()
-    await redis.cli('LPUSH', 'task_queue', 'posts', 'task1', '{"id":"sum-7","input":[1,2,4]}', '{not json')
-    await results(4)
+    const worker = await startWorker()
+    await redis.cli('LPUSH', 'task_queue', 'posts', 'rejects', 'task1', '{"id":"sum-7","input":[1,2,4]}', '{not json')
+    await results(5)
+    await worker.waitForLine(/a promise was rejected and nobody handled it/)
     expect(await result('task1')).toBe('TASK1')
     expect(await result('sum-7')).toBe('{"sum":7}')
     expect(await result('{not json')).toBe('{NOT JSON')

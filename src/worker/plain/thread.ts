@@ -4,6 +4,7 @@ import type { Task } from '../../code/task.ts'
 import { loadTasks } from '../../code/load.ts'
 import { MillraceError, UnknownTaskError } from '../../errors.ts'
 import { encodePlainResult } from '../../protocol/plain.ts'
+import { reportStrayRejections } from '../stray-rejections.ts'
 import type { FromPlainThread, PlainCall, PlainThreadData } from './messages.ts'
 
 /** The entry of a thread in plain-Redis mode: loads the task module, then runs one element at a time. */
@@ -12,6 +13,10 @@ const { port } = data
 const say = (message: FromPlainThread) => {
   port.postMessage(message)
 }
+
+reportStrayRejections(line => {
+  say({ type: 'log', line })
+})
 
 try {
   const module = await loadTasks(new URL(data.module), data.source)

@@ -110,7 +110,17 @@ export const throwsLater = task('throwsLater', async x => {
   return x
 })
 export const rejectsAside = task('rejectsAside', async x => {
-  void Promise.reject(new Error('nobody cares'))
+  void Promise.reject(
+    [
+      new Error('nobody cares'),
+      Object.create(null),
+      new Proxy(new Error('hidden'), {
+        get() {
+          throw new Error('no')
+        },
+      }),
+    ][x],
+  )
   await sleep(5)
   return x
 })
