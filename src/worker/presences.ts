@@ -19,6 +19,8 @@ export interface PresencesOptions {
 export class Presences implements Service {
   readonly #options: PresencesOptions
   readonly #byLane = new Map<number, Presence>()
+  /** The lanes on which it takes part, or is about to. */
+  readonly #joined = new Set<number>()
   readonly #agreement: Loop
 
   constructor(options: PresencesOptions) {
@@ -47,7 +49,7 @@ export class Presences implements Service {
 
   async start(): Promise<void> {
     const { lanes } = this.#options
-    await Promise.all(lanes.numbers.map(lane => this.on(lane).start()))
+    await Promise.all(lanes.numbers.map(lane => this.#join(lane)))
     if (lanes.mayGrow) this.#agreement.start()
   }
 
@@ -59,17 +61,21 @@ export class Presences implements Service {
     await Promise.all([...this.#byLane.values()].map(presence => presence.leave()))
   }
 
-  /** Learns of lanes that others know of, and takes part there. */
+  /** Learns of lanes that others know of, and takes part there; where that failed it is tried again. */
   async #agree(): Promise<void> {
     const { lanes, log, onGrown } = this.#options
-    if (!(await lanes.agree())) return
-    for (const lane of lanes.numbers.filter(number => !this.#byLane.has(number))) {
-      this.on(lane)
-        .start()
-        .catch((error: unknown) => {
-          log.warn(`the worker could not take part on lane ${lane}: ${(error as Error).message}`)
-        })
+    const hasGrown = await lanes.agree()
+    for (const lane of lanes.numbers.filter(number => !this.#joined.has(number))) {
+      this.#join(lane).catch((error: unknown) => {
+        this.#joined.delete(lane)
+        log.warn(`the worker could not take part on lane ${lane}, which is tried again: ${(error as Error).message}`)
+      })
     }
-    onGrown(lanes.numbers)
+    if (hasGrown) onGrown(lanes.numbers)
+  }
+
+  #join(lane: number): Promise<void> {
+    this.#joined.add(lane)
+    return this.on(lane).start()
   }
 }
