@@ -18,7 +18,7 @@ export { maxValueBytes } from './values/format.ts'
  * - Errors of any class arrive with name, message, stack, cause and the errors of an AggregateError, as instances of
  *   the built-in class with that name or of Error. Their other fields do not arrive.
  * - A typed array arrives with the part of its buffer that it shows, in memory of its own, so that two views of one
- *   buffer arrive as views of two.
+ *   buffer arrive as views of two. Of a SharedArrayBuffer, which is refused itself, a view arrives as a copy too.
  * - Named properties of arrays, Maps and other built-ins, the `lastIndex` of a RegExp and properties that are not
  *   enumerable do not arrive.
  * - Everything else is refused with an UnencodableValueError: functions, symbols (as values and as keys of plain

@@ -148,6 +148,16 @@ describe('what travels', () => {
     }
   })
 
+  it('copies what a view shows of a SharedArrayBuffer', () => {
+    const shared = new SharedArrayBuffer(16)
+    const view = new Uint16Array(shared, 4, 3)
+    view.set([1, 2, 300])
+    const arrived = decodeValue(encodeValue(view)) as Uint16Array
+    view[0] = 7
+    expect(arrived).toEqual(new Uint16Array([1, 2, 300]))
+    expect(arrived.buffer).toBeInstanceOf(ArrayBuffer)
+  })
+
   it('takes any Uint8Array for the bytes, at any offset', () => {
     const bytes = encodeValue({ a: [1.5, 'b'] })
     const elsewhere = new Uint8Array(bytes.length + 3)
