@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { isLoadingTasks } from '../code/load.ts'
 import { UsageError } from '../errors.ts'
-import { checkName } from '../protocol/names.ts'
+import { fleetNames } from '../store/fleet-names.ts'
 import type { OpenOptions } from './open-mill.ts'
 import type { ConnectOptions, Mill } from './types.ts'
 
@@ -32,9 +32,6 @@ export async function connect(options: ConnectOptions = {}): Promise<Mill> {
 
 function resolveOptions(options: ConnectOptions): OpenOptions {
   const { tasks, connectTimeoutMs = 10_000 } = options
-  // Set but empty is a mistake, and refused: the work would go to another fleet than the one that was meant.
-  const namespace = options.namespace ?? process.env['MILLRACE_NAMESPACE'] ?? 'millrace'
-  const queue = options.queue ?? process.env['MILLRACE_QUEUE'] ?? 'default'
   const redis = options.redis ?? (process.env['REDIS_URL'] === '' ? undefined : process.env['REDIS_URL'])
   const threads = options.threads ?? (redis === undefined && tasks !== undefined ? availableParallelism() : 0)
   if (!Number.isInteger(threads) || threads < 0 || threads > 1024) {
@@ -47,8 +44,7 @@ function resolveOptions(options: ConnectOptions): OpenOptions {
   }
   if (!(connectTimeoutMs > 0 && connectTimeoutMs < 2 ** 31))
     throw new UsageError(`connectTimeoutMs can't be ${connectTimeoutMs}: give milliseconds.`)
-  const names = { namespace: checkName('namespace', namespace), queue: checkName('queue', queue) }
-  return { redis, tasks, threads, ...names, connectTimeoutMs }
+  return { redis, tasks, threads, ...fleetNames(options), connectTimeoutMs }
 }
 
 /** A worker loads the task module in each of its threads: a connection there would start workers that load it, and so on. */

@@ -16,9 +16,9 @@ export interface ConnectOptions {
   readonly tasks?: string | URL
   /** Threads of a local worker, in a process of its own. @default one per core with an embedded Redis, else 0 */
   readonly threads?: number
-  /** Work of one queue is only seen by workers of that queue. @default 'default' */
+  /** Work of one queue is only seen by workers of that queue. @default the environment's `MILLRACE_QUEUE`, else 'default' */
   readonly queue?: string
-  /** Prefix of every key and channel. @default 'millrace' */
+  /** Prefix of every key and channel. @default the environment's `MILLRACE_NAMESPACE`, else 'millrace' */
   readonly namespace?: string
   /** How long to wait for Redis before `connect` rejects, in ms. @default 10_000 */
   readonly connectTimeoutMs?: number

@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os'
 import { UsageError } from '../errors.ts'
-import { checkName } from '../protocol/names.ts'
 import { silentLog } from '../runtime/log.ts'
 import type { Log } from '../runtime/log.ts'
+import { fleetNames } from '../store/fleet-names.ts'
 import type { RedisInput } from '../store/target.ts'
 
 /** Options of {@link startWorker}. */
@@ -13,9 +13,9 @@ export interface WorkerOptions {
   readonly redis?: RedisInput
   /** Threads that run tasks, besides the main thread, which runs none. @default one per core */
   readonly threads?: number
-  /** Only work of this queue is taken. @default 'default' */
+  /** Only work of this queue is taken. @default the environment's `MILLRACE_QUEUE`, else 'default' */
   readonly queue?: string
-  /** Prefix of every key and channel. @default 'millrace' */
+  /** Prefix of every key and channel. @default the environment's `MILLRACE_NAMESPACE`, else 'millrace' */
   readonly namespace?: string
   /** How long this worker may be silent before its tasks are given to others, in ms. Shorter finds deaths sooner and costs more heartbeats. @default 6000 */
   readonly leaseMs?: number
@@ -48,11 +48,10 @@ export interface ResolvedWorkerOptions {
 
 /** @throws {UsageError} */
 export function resolveWorkerOptions(options: Omit<WorkerOptions, 'tasks' | 'redis'>): ResolvedWorkerOptions {
-  const { queue = 'default', namespace = 'millrace', log = silentLog, heapMb, rssMb } = options
+  const { log = silentLog, heapMb, rssMb } = options
   return {
     threads: whole('threads', options.threads ?? availableParallelism(), 1, 1024),
-    queue: checkName('queue', queue),
-    namespace: checkName('namespace', namespace),
+    ...fleetNames(options),
     // Shorter than that, a blocked BLMOVE could outlive the lease of a frozen worker (see the reaper).
     leaseMs: whole('leaseMs', options.leaseMs ?? 6000, 1000, 3_600_000),
     drainMs: whole('drainMs', options.drainMs ?? 25_000, 0, 86_400_000),

@@ -7,7 +7,7 @@ import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Lanes } from '../store/lanes.ts'
 import { chargedChunks, chargedTasks, judgeChunk, judgeWhole } from './thread-death.ts'
-import type { Charged, ChargedChunks } from './thread-death.ts'
+import type { Charged, ChargedChunks, ChunkVerdict } from './thread-death.ts'
 import type { ThreadExit, ThreadHandle, Verdict } from './thread-handle.ts'
 
 export interface UndertakerOptions {
@@ -21,6 +21,9 @@ export interface UndertakerOptions {
   readonly abandon: (claim: string, lane: number) => void
   readonly log: Log
 }
+
+/** A task that is set aside, of the job. */
+type Quarantined = ChunkVerdict['quarantined'][number] & { readonly job: string }
 
 /** Sees to the claims of threads that have ended: settles the tasks that are charged with it, and has the rest handed back. */
 export class Undertaker {
@@ -72,6 +75,8 @@ export class Undertaker {
     const { lanes, hash, maxDeaths, limitsOf, log } = this.#options
     const store = lanes.of(lane)
     const context = { maxDeaths, worker, evidence, limitsOf }
+    // Noted when all is settled: where the answer to a commit was lost, the next attempt finds its chunk gone.
+    const quarantined = new Map<string, Quarantined>()
     for (let attempt = 1; attempt <= 20; attempt++) {
       try {
         const held = decodeWhatIsOne(await store.claims.readClaim(claim))
@@ -83,13 +88,15 @@ export class Undertaker {
               ? judgeWhole(chunk, chunks.charge, whole.length === 1, context, payload ?? undefined)
               : judgeChunk(chunk, tasks, context, payload ?? undefined)
           if (verdict === undefined) continue
-          const { commit, quarantined } = verdict
+          const { commit } = verdict
+          const { job } = commit.part
+          for (const task of verdict.quarantined) quarantined.set(`${job} ${task.index}`, { ...task, job })
           const { word } = await store.claims.settle({ ...commit.part, hash }, claim, { ...commit, paceNs: 0 })
-          if (word !== 'committed') continue
-          for (const { index, element, evidence } of quarantined) {
-            const entry = encodeEvidence({ at: Date.now(), worker, evidence })
-            await store.upkeep.noteQuarantine(commit.part.job, index, entry, element)
-          }
+          if (word !== 'committed') for (const { index } of verdict.quarantined) quarantined.delete(`${job} ${index}`)
+        }
+        for (const { job, index, element, evidence: own } of quarantined.values()) {
+          const entry = encodeEvidence({ at: Date.now(), worker, evidence: own })
+          await store.upkeep.noteQuarantine(job, index, entry, element)
         }
         return
       } catch (error) {
