@@ -1,17 +1,9 @@
 import { encodeBatchSettled } from '../protocol/values.ts'
 import type { Assembler } from './assembler.ts'
-import type { SubmittedAt } from './errors-from-wire.ts'
 import { inputError, payloadLimitBytes } from './feeder.ts'
 import type { Feeder, FeederHost } from './feeder.ts'
+import type { OpenCalls } from './open-calls.ts'
 import { Pack, packTasks } from './packing.ts'
-
-/** One call of `run` or `submit`, until it has an outcome. */
-export interface Call {
-  readonly input: unknown
-  readonly submittedAt: SubmittedAt
-  readonly resolve: (value: unknown) => void
-  readonly reject: (error: unknown) => void
-}
 
 /** What the feeder of calls asks the job besides. */
 interface CallFeederHost extends FeederHost {
@@ -24,10 +16,9 @@ interface CallFeederHost extends FeederHost {
  * travel, leave an index without a task: the handles of the others name theirs already.
  */
 export class CallFeeder implements Feeder {
-  readonly #open: ReadonlyMap<number, Call>
+  readonly #open: Pick<OpenCalls, 'get' | 'added'>
   readonly #onRefused: (index: number, error: Error) => void
   #host: CallFeederHost | undefined
-  #added = 0
   /** The first call that is not packed. */
   #next = 0
   #scheduled = false
@@ -35,7 +26,7 @@ export class CallFeeder implements Feeder {
   #stopped = false
 
   /** `open`: the calls that have no outcome, by index. */
-  constructor(open: ReadonlyMap<number, Call>, onRefused: (index: number, error: Error) => void) {
+  constructor(open: Pick<OpenCalls, 'get' | 'added'>, onRefused: (index: number, error: Error) => void) {
     this.#open = open
     this.#onRefused = onRefused
   }
@@ -55,7 +46,6 @@ export class CallFeeder implements Feeder {
 
   /** The next call is open. */
   add(): void {
-    this.#added++
     if (this.#scheduled) return
     this.#scheduled = true
     process.nextTick(() => {
@@ -93,7 +83,7 @@ export class CallFeeder implements Feeder {
   }
 
   get #hasCalls(): boolean {
-    return this.#next < this.#added
+    return this.#next < this.#open.added
   }
 
   #mayPack(host: CallFeederHost): boolean {
@@ -101,7 +91,7 @@ export class CallFeeder implements Feeder {
   }
 
   #pack(host: CallFeederHost, mostTasks: number): void {
-    while (this.#hasCalls && !this.#open.has(this.#next)) this.#next++
+    while (this.#hasCalls && this.#open.get(this.#next) === undefined) this.#next++
     const first = this.#next
     const pack = new Pack(first, Math.min(mostTasks, host.room()))
     let call = this.#open.get(first)

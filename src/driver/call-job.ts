@@ -4,11 +4,11 @@ import { randomName } from '../protocol/names.ts'
 import { encodeOutcome } from '../protocol/outcome.ts'
 import { isReady } from '../store/client.ts'
 import { CallFeeder } from './call-feeder.ts'
-import type { Call } from './call-feeder.ts'
 import { errorOf, valuesOf } from './consume.ts'
 import type { ReadPiece } from './delivery.ts'
 import type { DrivenJob } from './driven-job.ts'
 import { SubmittedAt } from './errors-from-wire.ts'
+import { OpenCalls } from './open-calls.ts'
 import { openJob } from './opening.ts'
 import type { Opening, OpeningContext } from './opening.ts'
 
@@ -42,12 +42,10 @@ export class CallJob {
   readonly #kind: CallKind
   readonly #until: Until
   readonly #onClose: () => void
-  /** The calls that have no outcome, by index. */
-  readonly #open = new Map<number, Call>()
+  readonly #open = new OpenCalls()
   readonly #feeder: CallFeeder
   #job: DrivenJob | undefined
   #submittedAt: SubmittedAt | undefined
-  #taken = 0
   #closed = false
 
   /** `onClose`: it takes no more calls. */
@@ -58,7 +56,7 @@ export class CallJob {
     this.#until = until
     this.#onClose = onClose
     this.#feeder = new CallFeeder(this.#open, (index, error) => {
-      const call = this.#take(index)
+      const call = this.#open.take(index)
       call?.reject(call.submittedAt.locate(error))
       this.#endIfDone()
     })
@@ -79,8 +77,7 @@ export class CallJob {
     this.#collect().catch((error: unknown) => {
       // Who is rejected may call again at once, which is for another job.
       this.close()
-      for (const call of this.#open.values()) call.reject(call.submittedAt.locate(error))
-      this.#open.clear()
+      for (const call of this.#open.takeAll()) call.reject(call.submittedAt.locate(error))
     })
   }
 
@@ -89,24 +86,24 @@ export class CallJob {
     const { fleet, lanes } = this.#context.link
     const isOnly = lanes.numbers.length === 1
     const job = this.#job
-    if (this.#closed || this.#taken >= (isOnly ? mostCalls : mostCallsOnLane)) return false
+    if (this.#closed || this.#open.added >= (isOnly ? mostCalls : mostCallsOnLane)) return false
     if (job === undefined) return true
     return fleet.matched.get(this.#kind.task) === job.part.hash && (isOnly || isReady(job.store.client))
   }
 
   /** How many calls it has taken: the index of the next. */
   get taken(): number {
-    return this.#taken
+    return this.#open.added
   }
 
   /** Resolves with the result. `entry`: the public method, where the user's trace begins. */
   call(input: unknown, entry: Entry, signal: AbortSignal | undefined): Promise<unknown> {
-    const index = this.#taken++
+    const index = this.#open.added
     // Calls of one turn share a trace: making one takes longer than all else that is done here.
     if (this.#submittedAt === undefined || !this.#feeder.hasCallsOfTurn) this.#submittedAt = new SubmittedAt(entry)
     const submittedAt = this.#submittedAt
     const result = new Promise((resolve, reject) => {
-      this.#open.set(index, { input, submittedAt, resolve, reject })
+      this.#open.add({ input, submittedAt, resolve, reject })
     })
     this.#feeder.add()
     if (signal !== undefined) cancelOn(signal, result, () => this.cancel(index))
@@ -115,7 +112,7 @@ export class CallJob {
 
   /** Rejects the call, and keeps its task from running on. */
   async cancel(index: number): Promise<void> {
-    const call = this.#take(index)
+    const call = this.#open.take(index)
     if (call === undefined) return
     const { task } = this.#kind
     const message = `The task ${JSON.stringify(task)} (${this.id}/${index}) was cancelled before it had a result.`
@@ -161,17 +158,11 @@ export class CallJob {
 
   #settle(job: DrivenJob, piece: ReadPiece): void {
     if (piece.run.kind === 'failure') {
-      const call = this.#take(piece.first)
+      const call = this.#open.take(piece.first)
       call?.reject(errorOf(job, piece, call.submittedAt))
       return
     }
-    for (const [i, value] of valuesOf(piece).entries()) this.#take(piece.first + i)?.resolve(value)
-  }
-
-  #take(index: number): Call | undefined {
-    const call = this.#open.get(index)
-    if (call !== undefined) this.#open.delete(index)
-    return call
+    for (const [i, value] of valuesOf(piece).entries()) this.#open.take(piece.first + i)?.resolve(value)
   }
 
   get #isDone(): boolean {
@@ -188,8 +179,8 @@ export class CallJob {
   #closeWhenIdle(takenBefore: number): void {
     const timer = setTimeout(() => {
       if (this.#closed) return
-      if (this.#open.size === 0 && this.#taken === takenBefore) this.close()
-      else this.#closeWhenIdle(this.#taken)
+      if (this.#open.size === 0 && this.#open.added === takenBefore) this.close()
+      else this.#closeWhenIdle(this.#open.added)
     }, idleMs)
     timer.unref()
   }
