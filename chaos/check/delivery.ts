@@ -214,8 +214,11 @@ function wasTakenOver({ job, lives, begun }: JobStory, life: Life, { submits }: 
   return lives.some(other => {
     if (other === life) return false
     if (isMeanwhile(other.attached)) return true
-    // The same id again is written down when it is asked for: that it has come through shows when what it submits is taken.
+    // The same id again is written down when it is asked for: that it has come through shows when what it submits is taken,
+    // or in that the job was still its own after this one had been replaced.
     if (other.attached?.how !== 'same id') return false
+    if (ended !== undefined && other.ended !== undefined && other.ended.at > ended.at && !isReplaced(other.ended))
+      return true
     const isTaken = submits.some(
       submit => submit.job === job && submit.by === other.by && submit.state === 'submitted' && submit.invokedAt > from,
     )

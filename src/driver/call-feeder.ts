@@ -1,5 +1,6 @@
 import { encodeBatchSettled } from '../protocol/values.ts'
 import type { Assembler } from './assembler.ts'
+import type { Delivery } from './delivery.ts'
 import { inputError, payloadLimitBytes } from './feeder.ts'
 import type { Feeder, FeederHost } from './feeder.ts'
 import type { OpenCalls } from './open-calls.ts'
@@ -8,6 +9,7 @@ import { Pack, packTasks } from './packing.ts'
 /** What the feeder of calls asks the job besides. */
 interface CallFeederHost extends FeederHost {
   readonly assembler: Pick<Assembler, 'skip'>
+  readonly delivery: Pick<Delivery, 'pass'>
 }
 
 /**
@@ -106,10 +108,11 @@ export class CallFeeder implements Feeder {
   }
 }
 
-/** The indexes before this one that are not in the outbox have no task: they count as collected. */
-function skipTo({ outbox, assembler }: CallFeederHost, index: number): void {
+/** The indexes before this one that are not in the outbox have no task: they count as collected, and as used. */
+function skipTo({ outbox, assembler, delivery }: CallFeederHost, index: number): void {
   const from = outbox.end
   if (from === index) return
   outbox.push(index - from, undefined)
   assembler.skip([[from, index]])
+  delivery.pass(index - from)
 }

@@ -8,6 +8,7 @@ import { errorOf, valuesOf } from './consume.ts'
 import type { ReadPiece } from './delivery.ts'
 import type { DrivenJob } from './driven-job.ts'
 import { SubmittedAt } from './errors-from-wire.ts'
+import { alreadyUsed } from './job-errors.ts'
 import { OpenCalls } from './open-calls.ts'
 import { openJob } from './opening.ts'
 import type { Opening, OpeningContext } from './opening.ts'
@@ -150,6 +151,9 @@ export class CallJob {
         delivery.used(piece, false)
         this.#endIfDone()
       }
+      // With an id that was there: what is left of its results was used before.
+      for (const call of this.#open.takeAll()) call.reject(call.submittedAt.locate(alreadyUsed(this.id)))
+      await job.finish()
     } catch (error) {
       await job.endWith(error)
       throw error

@@ -68,7 +68,7 @@ export class Delivery {
     this.wake()
   }
 
-  /** How many tasks' results the consumers have had. */
+  /** How many tasks' results the consumers have had, with those that never had a task. */
   get handed(): number {
     return this.#handed
   }
@@ -100,6 +100,11 @@ export class Delivery {
         await this.#news.wait()
       }
     }
+  }
+
+  /** So many indexes have no task, and there is nothing to hand. */
+  pass(count: number): void {
+    this.#handed += count
   }
 
   /** The consumer has used the piece, and everything before it when it goes in order. */

@@ -33,6 +33,12 @@ export function idIsTaken(id: string): JobConflictError {
   return new JobConflictError(`A job with the id ${id} exists already. Choose another id, or attach to it.`)
 }
 
+export function alreadyUsed(id: string): JobConflictError {
+  return new JobConflictError(
+    `The job ${id} is there already, and its result was given to an earlier consumer. Give the call another id, or none.`,
+  )
+}
+
 export function inputsIncomplete(id: string, submitted: number): InputsIncompleteError {
   return new InputsIncompleteError(
     `The job ${id} ended early: its driver went away after it had submitted ${submitted} inputs, and the rest were never submitted. All that was submitted has been delivered.`,

@@ -84,6 +84,15 @@ export class Board {
     Atomics.store(this.#words, word.task, index)
   }
 
+  /** What a chunk of the running batch needs is fetched and read, or (false) it is there. */
+  set isPreparing(is: boolean) {
+    Atomics.store(this.#words, word.preparing, is ? 1 : 0)
+  }
+
+  get isPreparing(): boolean {
+    return Atomics.load(this.#words, word.preparing) === 1
+  }
+
   /** The inputs of the shown chunk are read from now on: should that end the thread, no task of it is to blame more than others. */
   enterReading(partHash: number): void {
     Atomics.store(this.#words, word.wholePart, partHash)
@@ -330,6 +339,7 @@ const word = {
   turns: 16,
   outside: 17,
   pending: 18,
+  preparing: 19,
 } as const
 const time = { loopDeadline: 0, settled: 1, expected: 2 } as const
 

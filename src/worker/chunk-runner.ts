@@ -92,6 +92,7 @@ export class ChunkRunner {
     if (this.#cancelled.has(job, incarnation)) return untouchedChunk(chunk)
     this.#board.showChunk(chunk.line, offset, this.#options.module.tasks.get(chunk.header.task)?.options.timeoutMs ?? 0)
     let run: ChunkRun
+    this.#board.isPreparing = true
     try {
       run = await this.#prepare(chunk, batch)
     } catch (error) {
@@ -103,6 +104,8 @@ export class ChunkRunner {
       }
       const taken = this.#board.take(batch.slot, count) < 0 ? 0 : this.#board.taken
       return failedChunk(chunk, taken, error.code, error)
+    } finally {
+      this.#board.isPreparing = false
     }
     this.#front = { run, slot: batch.slot }
     await this.#runTasks(run, batch.slot, offset)

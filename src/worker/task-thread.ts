@@ -200,7 +200,7 @@ export class TaskThread {
     const { committer, leaveSuspects } = this.#options
     const sent = committer.send(batch, finished, paceNs)
     // Until that is answered it may come back, and be alone in a claim when another suspect takes the process down.
-    return batch.suspect ? sent.then(() => committer.idle()).then(leaveSuspects) : sent
+    return batch.suspect ? committer.inLine.then(leaveSuspects) : sent
   }
 }
 

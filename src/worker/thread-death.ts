@@ -33,8 +33,6 @@ export interface Charged {
 export function chargedTasks(board: Board, verdict: Verdict | undefined): readonly Charged[] {
   if (verdict?.kind === 'drain' || verdict?.kind === 'standstill') return []
   const { batch, task, slot } = board.look()
-  // That is nobody's own code: it is charged to chunks, see `chargedChunks`.
-  if (task === reading || task === handingIn) return []
   if (verdict !== undefined && verdict.kind !== 'memory' && (verdict.batch !== batch || verdict.task !== task)) {
     // It had gone on before it was ended: whatever runs there now is not to blame.
     return []
@@ -47,16 +45,20 @@ export function chargedTasks(board: Board, verdict: Verdict | undefined): readon
     return [{ hash: partHash(header), index: header.first + task - shown.offset, charge }]
   }
   const pending = board.pending()
+  // A chunk that was read, or handed in, may be to blame as well; see `chargedChunks`.
+  const isAlone = pending.length === 1 && task === -1
   return pending.map(({ partHash: hash, index }) => ({
     hash,
     index,
-    charge: pending.length === 1 || charge === 'memory' ? charge : 'suspect',
+    charge: isAlone || charge === 'memory' ? charge : 'suspect',
   }))
 }
 
 /** Chunks that are charged as a whole. */
 export interface ChargedChunks {
   readonly charge: 'death' | 'memory'
+  /** No task in progress may have been it as well. */
+  readonly alone: boolean
   readonly has: (claim: string, header: ChunkHeader) => boolean
 }
 
@@ -69,10 +71,12 @@ export function chargedChunks(board: Board, verdict: Verdict | undefined): Charg
   const { task } = board.look()
   const { partHash: hash, handedIn } = board.whole
   const charge = verdict?.kind ?? 'death'
-  if (task === handingIn) return { charge, has: (claim, header) => claim === handedIn && partHash(header) === hash }
+  const alone = board.pending().length === 0
+  if (task === handingIn)
+    return { charge, alone, has: (claim, header) => claim === handedIn && partHash(header) === hash }
   const shown = task === reading ? headerOf(board.shownChunk()?.line ?? '') : undefined
   if (shown === undefined) return undefined
-  return { charge, has: (_claim, header) => partHash(header) === hash && header.first === shown.first }
+  return { charge, alone, has: (_claim, header) => partHash(header) === hash && header.first === shown.first }
 }
 
 /** The header of a line that a thread published, or undefined for none. */
@@ -241,7 +245,9 @@ function quarantineError(
 /** A chunk of one task. Its input alone goes along, where it can be told from the others'. */
 function alone(chunk: Chunk, index: number, changes: Partial<ChunkHeader>): Buffer {
   const header = { ...chunk.header, first: index, count: 1, ...changes }
-  if (header.kind === 'held') return encodeChunk(header, chunk.payload)
+  // Where it is the only one nothing is decoded: that may be what ended the thread.
+  const isOnly = chunk.header.count === 1 && chunk.header.base === index
+  if (header.kind === 'held' || isOnly) return encodeChunk(header, chunk.payload)
   if (header.kind === 'range') return encodeChunk({ ...header, base: index }, chunk.payload)
   try {
     const input = inputsOf(chunk.header, chunk.payload)[index - chunk.header.first]

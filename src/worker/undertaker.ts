@@ -77,15 +77,18 @@ export class Undertaker {
     const context = { maxDeaths, worker, evidence, limitsOf }
     // Noted when all is settled: where the answer to a commit was lost, the next attempt finds its chunk gone.
     const quarantined = new Map<string, Quarantined>()
+    let isAlone: boolean | undefined
     for (let attempt = 1; attempt <= 20; attempt++) {
       try {
         const held = decodeWhatIsOne(await store.claims.readClaim(claim))
         const whole = held.filter(({ header }) => chunks?.has(claim, header) === true)
+        // As it was when the thread ended: an attempt that came half its way leaves fewer.
+        isAlone ??= chunks?.alone === true && whole.length === 1
         for (const chunk of held) {
           const payload = chunk.header.kind === 'held' ? await store.claims.readPayload(chunk.header) : undefined
           const verdict =
             chunks !== undefined && whole.includes(chunk)
-              ? judgeWhole(chunk, chunks.charge, whole.length === 1, context, payload ?? undefined)
+              ? judgeWhole(chunk, chunks.charge, isAlone, context, payload ?? undefined)
               : judgeChunk(chunk, tasks, context, payload ?? undefined)
           if (verdict === undefined) continue
           const { commit } = verdict

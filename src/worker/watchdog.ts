@@ -152,14 +152,14 @@ export class Watchdog implements Service {
 
   /**
    * Lets others have what this thread has not touched: the rest of what it runs, and, when that will not begin soon or
-   * another thread here has nothing to do, what it claimed ahead. A batch whose inputs are still being read stays: the next
-   * thread would take as long to read them, and so on for ever.
+   * another thread here has nothing to do, what it claimed ahead. A batch whose inputs are still on their way stays: the next
+   * thread would wait for them as long, and so on for ever.
    */
   #relieve(thread: ThreadHandle, { slot: running, expectedMs }: BoardView, ranMs: number): void {
-    const hasBegun = running !== undefined && thread.board.window(running).cursor > 0
-    const isOverdue = hasBegun && ranMs > expectedMs * overdue
+    const { isPreparing } = thread.board
+    const isOverdue = !isPreparing && ranMs > expectedMs * overdue
     for (const slot of [0, 1] as const) {
-      if (slot === running ? !hasBegun : !isOverdue && !this.#options.threads().some(isIdle)) continue
+      if (slot === running ? isPreparing : !isOverdue && !this.#options.threads().some(isIdle)) continue
       const claim = thread.board.claim(slot)
       const window = thread.board.lower(slot)
       // Another claim by now: whatever was lowered, the thread itself hands back what it then can't run.

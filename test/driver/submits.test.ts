@@ -3,7 +3,7 @@ import { task, TaskCancelledError, TaskError, UnencodableValueError, UnknownTask
 import { until } from '../support/until.ts'
 import { startBench } from './support/bench.ts'
 import type { Bench } from './support/bench.ts'
-import { echo, refuse, square, wait } from './support/tasks.ts'
+import { echo, large, refuse, square, wait } from './support/tasks.ts'
 
 let bench: Bench
 
@@ -81,4 +81,16 @@ test('the calls beside one whose input cannot travel go on after Redis has lost 
     if (x % 5 === 3) expect(outcome).toMatchObject({ status: 'rejected', reason: { path: '$[0].value' } })
     else expect(outcome).toEqual({ status: 'fulfilled', value: x })
   }
+})
+
+test('calls that never had a task leave the room of their job to others', async () => {
+  // With results of a megabyte 64 calls have room.
+  const call = (input: { bytes: number; fill: number }) => bench.mill.run(large, input)
+  const sound = { bytes: 1024 * 1024, fill: 1 }
+  expect(await call(sound)).toHaveLength(sound.bytes)
+  const refused = await Promise.allSettled(
+    numbers(70).map(() => call({ bytes: (() => 1) as unknown as number, fill: 1 })),
+  )
+  expect(new Set(refused.map(({ status }) => status))).toEqual(new Set(['rejected']))
+  for (let i = 0; i < 3; i++) expect(await call(sound)).toHaveLength(sound.bytes)
 })

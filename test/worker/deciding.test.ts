@@ -125,14 +125,18 @@ describe('the end of a thread', () => {
     expect(chargedTasks(board, undefined).map(({ charge }) => charge)).toEqual(['suspect', 'suspect'])
   })
 
-  it('is charged to the whole chunk that was being read, and to nobody who waited', () => {
+  it('is charged to the whole chunk that was being read, and makes suspects of those that waited', () => {
     const hash = partHash(header())
     const board = onStack()
     board.addPending(0, hash, 77)
     board.enterReading(hash)
-    expect(chargedTasks(board, undefined)).toEqual([])
+    // What waited beside it may have taken the memory: it runs alone next time, uncharged.
+    expect(chargedTasks(board, undefined)).toEqual([{ hash, index: 77, charge: 'suspect' }])
     const chunks = chargedChunks(board, undefined)
-    expect(chunks?.charge).toBe('death')
+    expect(chunks).toMatchObject({ charge: 'death', alone: false })
+    board.removePending(0)
+    expect(chargedTasks(board, undefined)).toEqual([])
+    expect(chargedChunks(board, undefined)?.alone).toBe(true)
     expect([header(), header({ first: 20 }), header({ job: 'other' })].map(each => chunks?.has('any', each))).toEqual([
       true,
       false,

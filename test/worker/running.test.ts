@@ -134,6 +134,20 @@ describe('a worker', () => {
     await lab.values(job)
   })
 
+  it('does not keep what has no room beside the tasks in progress', async () => {
+    const long = await lab.submit('waits', [120_000])
+    const busy = await lab.submit('spins', [2000])
+    const claims = async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length
+    await until(async () => (await claims()) === 2, { what: 'both threads have a task' })
+    // Only the thread whose task waits looks for more now, and can't run this beside it.
+    const job = await lab.submit('square', [1, 2, 3])
+    expect(await lab.values(job)).toEqual([1, 4, 9])
+    await lab.values(busy)
+    expect((await lab.store.parts.readCounters(long.job))?.settled).toBe(0)
+    await lab.store.parts.drop({ ...long, hash: lab.workers[0]!.hash, collector: '' })
+    await lab.store.publishControl({ type: 'cancel', job: long.job, incarnation: long.incarnation, index: undefined })
+  })
+
   it('leaves no claim behind that holds something', async () => {
     await until(async () => (await lab.client.keys(`*${lab.namespace}*:claim:*`)).length === 0, {
       what: 'no claim holds anything',
