@@ -106,7 +106,8 @@ export class Assembler {
     const whole = fresh.length === 1 && fresh[0]![0] === run.first && fresh[0]![1] === end
     if (!whole && run.kind !== 'values') return 'clash'
     this.#coverage.add(run.first, end)
-    if (run.bytes !== undefined) this.#secured.add(run.first, end)
+    // Not what was known before: that may still be in Redis alone, in a run of other bounds from before Redis went back.
+    if (run.bytes !== undefined) for (const [from, to] of fresh) this.#secured.add(from, to)
     this.#heldBytes += run.bytes?.length ?? 0
     const lastFrom = fresh[fresh.length - 1]![0]
     for (const [from, to] of fresh) this.#hold({ first: from, count: to - from, run, last: from === lastFrom })

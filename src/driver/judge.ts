@@ -8,8 +8,10 @@ export interface Belief {
   readonly collector: string
   /** How many drivers had attached when this one was the last. */
   readonly attaches: number
-  /** Whether Redis ever had the part. */
+  /** Whether Redis has had this incarnation of the part. */
   readonly created: boolean
+  /** Whether it had one before, which it may come back with. */
+  readonly renewed: boolean
   /** How many tasks Redis has acknowledged, and whether that they are all. */
   readonly acknowledged: number
   readonly completed: boolean
@@ -27,17 +29,18 @@ export type Verdict = Error | 'create' | 'anew' | 'attach' | 'restart' | 'resume
 export function judge(stand: PartCounters | undefined, belief: Belief): Verdict {
   const { job, created, mustRestart } = belief
   if (stand === undefined) return created ? 'anew' : 'create'
+  const hadOne = created || belief.renewed
   const isOurs = stand.incarnation === belief.incarnation
   const ended = stand.state === 'cancelled'
   // What a record says that has ended does not stand in the way of a job that is not there yet.
-  if (ended && !isOurs && !created) return 'create'
+  if (ended && !isOurs && !hadOne) return 'create'
   if (stand.collector !== belief.collector) {
     // Redis went back to before this driver attached: nobody has come since.
-    if (created && !ended && stand.attaches < belief.attaches) return 'attach'
-    return created || isOurs ? collectorReplaced(job) : idIsTaken(job)
+    if (hadOne && !ended && stand.attaches < belief.attaches) return 'attach'
+    return hadOne || isOurs ? collectorReplaced(job) : idIsTaken(job)
   }
   // A former incarnation of this driver's own, which Redis went back to, is no better than one that lost results.
-  const mustEnd = mustRestart || (created && !isOurs)
+  const mustEnd = mustRestart || (hadOne && !isOurs)
   if (!isOurs && !mustEnd) return idIsTaken(job)
   if (ended) return mustEnd ? 'anew' : cancelledElsewhere(job)
   if (stand.state === 'parked') return 'attach'

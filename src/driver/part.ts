@@ -13,6 +13,8 @@ export class Part {
   readonly shared: Buffer | undefined
   fields: PartFields
   incarnation: string
+  /** Whether there was an incarnation before. */
+  renewed = false
   /** How many drivers had attached to the job when this one was the last. */
   attaches: number
 
@@ -44,5 +46,6 @@ export class Part {
 
   renew(): void {
     this.incarnation = randomName()
+    this.renewed = true
   }
 }

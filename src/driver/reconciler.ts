@@ -166,9 +166,19 @@ export class Reconciler {
   }
 
   #belief(): Belief {
-    const { job, incarnation, collector, attaches } = this.#job.part
+    const { job, incarnation, renewed, collector, attaches } = this.#job.part
     const { created, acknowledged, completed } = this.#job.submitter
-    return { job, incarnation, collector, attaches, created, acknowledged, completed, mustRestart: this.#mustRestart }
+    return {
+      job,
+      incarnation,
+      renewed,
+      collector,
+      attaches,
+      created,
+      acknowledged,
+      completed,
+      mustRestart: this.#mustRestart,
+    }
   }
 
   #searchAgain(): void {

@@ -230,3 +230,14 @@ describe('Outbox', () => {
     )
   })
 })
+
+test('what is secured came with its bytes: not what was known before, and is in Redis alone', () => {
+  const assembler = new Assembler(56)
+  const unread: Arrival = { ...run(56, 5), bytes: undefined }
+  assembler.add(unread)
+  // Redis went back, and the same tasks ran again, in chunks of other bounds.
+  assembler.add(run(56, 7))
+  expect(assembler.secured.covers(61, 63)).toBe(true)
+  expect(assembler.secured.covers(60, 61)).toBe(false)
+  expect(assembler.shift()).toMatchObject({ first: 56, count: 5, run: unread })
+})

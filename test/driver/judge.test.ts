@@ -10,6 +10,7 @@ const belief: Belief = {
   collector: 'me',
   attaches: 1,
   created: true,
+  renewed: false,
   acknowledged: 100,
   completed: false,
   mustRestart: false,
@@ -37,6 +38,12 @@ describe('judge', () => {
     ['begins anew behind its own end, when that was to restart', { state: 'cancelled' }, { mustRestart: true }, 'anew'],
     ['attaches again when Redis went back to before it came', { collector: 'former', attaches: 0 }, {}, 'attach'],
     ['ends a former life of its own that Redis went back to', { incarnation: 'i0' }, {}, 'restart'],
+    [
+      'ends one that Redis went back to before it had this incarnation',
+      { incarnation: 'i0' },
+      { created: false, renewed: true },
+      'restart',
+    ],
     ['begins anew behind such a one', { incarnation: 'i0', state: 'cancelled' }, {}, 'anew'],
     [
       'creates over what ended under its id',
