@@ -1,5 +1,5 @@
 import { defineScript, oneOf } from '../script.ts'
-import { chunk, ending, expiring, time } from './lua.ts'
+import { chunk, ending, expiring, keysOfPart, time } from './lua.ts'
 
 /**
  * Waiting or delayed → settled, for one task: takes it out of its chunk and commits `failure` for it. Looks at the 256
@@ -9,7 +9,7 @@ import { chunk, ending, expiring, time } from './lua.ts'
 export const cancelTask = defineScript({
   name: 'cancelTask',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared'],
+  keys: [...keysOfPart],
   args: ['job', 'incarnation', 'index', 'channelPrefix', 'failure'],
   reply: oneOf('cancelled', 'elsewhere'),
   uses: [time, chunk, expiring, ending],

@@ -1,5 +1,5 @@
 import { array, bytes, defineScript, number, oneOf } from '../script.ts'
-import { chunk, expiring, offering, taking, time } from './lua.ts'
+import { chunk, expiring, keysInLine, keysOfPart, offering, taking, time } from './lua.ts'
 
 /**
  * Collected → released: deletes runs that the collector has used. With a `cursor` ≥ 0 it stores how far the ordered
@@ -55,20 +55,7 @@ return 'released'
 export const attach = defineScript({
   name: 'attach',
   flags: ['allow-oom'],
-  keys: [
-    'part',
-    'chunks',
-    'results',
-    'delayed',
-    'payloads',
-    'shared',
-    'driven',
-    'ready',
-    'stage',
-    'waiting',
-    'lane',
-    'malformed',
-  ],
+  keys: [...keysOfPart, 'driven', ...keysInLine],
   args: ['job', 'collector', 'driverLeaseMs', 'channelPrefix'],
   reply: reply => {
     const flat = array(reply)
@@ -130,7 +117,7 @@ return known
 export const park = defineScript({
   name: 'park',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared', 'driven', 'due', 'ready'],
+  keys: [...keysOfPart, 'driven', 'due', 'ready'],
   args: ['job'],
   reply: oneOf('parked', 'alive', 'gone'),
   uses: [time, chunk, taking, offering, expiring],
@@ -156,7 +143,7 @@ return 'parked'
 export const drop = defineScript({
   name: 'drop',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared', 'jobs', 'driven', 'due', 'ready', 'stage'],
+  keys: [...keysOfPart, 'jobs', 'driven', 'due', 'ready', 'stage'],
   args: ['job', 'incarnation', 'collector', 'channelPrefix', 'tombstoneMs'],
   reply: oneOf('dropped', 'replaced', 'gone'),
   lua: `

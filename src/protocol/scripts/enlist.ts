@@ -1,5 +1,5 @@
 import { defineScript, oneOf } from '../script.ts'
-import { chunk, offering, taking, time } from './lua.ts'
+import { chunk, keysInLine, offering, taking, time } from './lua.ts'
 
 /**
  * Puts a part back into the lane's own lists, where all of its life keeps it, in case one of those was lost or
@@ -9,7 +9,7 @@ import { chunk, offering, taking, time } from './lua.ts'
 export const enlist = defineScript({
   name: 'enlist',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'delayed', 'jobs', 'driven', 'due', 'ready', 'stage', 'waiting', 'lane', 'malformed'],
+  keys: ['part', 'chunks', 'delayed', 'jobs', 'driven', 'due', ...keysInLine],
   args: ['job', 'driverLeaseMs'],
   reply: oneOf('enlisted', 'gone'),
   uses: [time, chunk, taking, offering],

@@ -1,4 +1,5 @@
 import { defineScript, oneOf } from '../script.ts'
+import { keysOfPart } from './lua.ts'
 
 /**
  * Expired → forgotten: removes what still names a job whose part is gone, and Lists or Hashes of it that outlived it.
@@ -7,7 +8,7 @@ import { defineScript, oneOf } from '../script.ts'
 export const forget = defineScript({
   name: 'forget',
   flags: ['allow-oom'],
-  keys: ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared', 'jobs', 'driven', 'due', 'ready'],
+  keys: [...keysOfPart, 'jobs', 'driven', 'due', 'ready'],
   args: ['job'],
   reply: oneOf('forgotten', 'alive'),
   lua: `

@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, ending, expiring, offering, taking, time } from './lua.ts'
+import { chunk, ending, expiring, keysInLine, keysOfPart, offering, taking, time } from './lua.ts'
 
 const word = oneOf('returned', 'alive')
 
@@ -21,22 +21,7 @@ const word = oneOf('returned', 'alive')
 export const giveBack = defineScript({
   name: 'giveBack',
   flags: ['allow-oom'],
-  keys: [
-    'claim',
-    'dead',
-    'part',
-    'chunks',
-    'results',
-    'delayed',
-    'payloads',
-    'shared',
-    'quarantine',
-    'ready',
-    'stage',
-    'waiting',
-    'lane',
-    'malformed',
-  ],
+  keys: ['claim', 'dead', ...keysOfPart, 'quarantine', ...keysInLine],
   args: ['job', 'worker', 'reason', 'maxDeaths', 'channelPrefix', 'failure', 'evidence'],
   reply: reply => {
     const [first, returned, quarantined, left] = array(reply)

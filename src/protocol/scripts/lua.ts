@@ -3,6 +3,12 @@
  * Each expects the locals that its comment names, which come from the script's own keys and arguments.
  */
 
+/** The keys of a job's part, all of which `expiring` uses. */
+export const keysOfPart = ['part', 'chunks', 'results', 'delayed', 'payloads', 'shared'] as const
+
+/** The keys that `offering` uses beside the part's. */
+export const keysInLine = ['ready', 'stage', 'waiting', 'lane', 'malformed'] as const
+
 /** `clock()`: Redis's time in ms, which stands still while a script runs. `int(n)`: a whole number as text; Lua's own tostring gives 1e+15. */
 export const time = `
 local function int(n) return string.format('%.0f', n) end

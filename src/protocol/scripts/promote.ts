@@ -1,5 +1,5 @@
 import { defineScript, number } from '../script.ts'
-import { chunk, expiring, offering, taking, time } from './lua.ts'
+import { chunk, expiring, keysInLine, keysOfPart, offering, taking, time } from './lua.ts'
 
 /**
  * Delayed → waiting: puts a part's due retries first in line, at most 128 a call. Replies how many. Of a part that is
@@ -8,20 +8,7 @@ import { chunk, expiring, offering, taking, time } from './lua.ts'
 export const promote = defineScript({
   name: 'promote',
   flags: ['allow-oom'],
-  keys: [
-    'part',
-    'chunks',
-    'results',
-    'delayed',
-    'payloads',
-    'shared',
-    'due',
-    'ready',
-    'stage',
-    'waiting',
-    'lane',
-    'malformed',
-  ],
+  keys: [...keysOfPart, 'due', ...keysInLine],
   args: ['job'],
   reply: number,
   uses: [time, chunk, taking, offering, expiring],

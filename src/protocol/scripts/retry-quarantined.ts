@@ -1,5 +1,5 @@
 import { defineScript, oneOf } from '../script.ts'
-import { chunk, expiring, offering, taking, time } from './lua.ts'
+import { chunk, expiring, keysInLine, keysOfPart, offering, taking, time } from './lua.ts'
 
 /**
  * Settled → waiting, for one quarantined task: takes its failure back and puts its chunk, which the quarantine kept, in
@@ -13,20 +13,7 @@ import { chunk, expiring, offering, taking, time } from './lua.ts'
 export const retryQuarantined = defineScript({
   name: 'retryQuarantined',
   flags: ['allow-oom'],
-  keys: [
-    'quarantine',
-    'part',
-    'chunks',
-    'results',
-    'delayed',
-    'payloads',
-    'shared',
-    'ready',
-    'stage',
-    'waiting',
-    'lane',
-    'malformed',
-  ],
+  keys: ['quarantine', ...keysOfPart, ...keysInLine],
   args: ['job', 'index', 'collector'],
   reply: oneOf('retried', 'unknown', 'gone', 'collected'),
   uses: [time, chunk, taking, offering, expiring],

@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, expiring, offering, taking, time } from './lua.ts'
+import { chunk, expiring, keysInLine, keysOfPart, offering, taking, time } from './lua.ts'
 
 const word = oneOf('committed', 'discarded', 'fenced')
 
@@ -22,21 +22,7 @@ const word = oneOf('committed', 'discarded', 'fenced')
 export const settle = defineScript({
   name: 'settle',
   flags: ['allow-oom'],
-  keys: [
-    'claim',
-    'part',
-    'chunks',
-    'results',
-    'delayed',
-    'payloads',
-    'shared',
-    'due',
-    'ready',
-    'stage',
-    'waiting',
-    'lane',
-    'malformed',
-  ],
+  keys: ['claim', ...keysOfPart, 'due', ...keysInLine],
   args: ['job', 'incarnation', 'channelPrefix', 'inlineBytes', 'pace', 'chunkCount', 'runCount', 'retryCount'],
   reply: reply => {
     const [first, settled, inLine] = array(reply)

@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, expiring, offering, taking, time } from './lua.ts'
+import { chunk, expiring, keysInLine, keysOfPart, offering, taking, time } from './lua.ts'
 
 const word = oneOf('split', 'gone')
 
@@ -12,20 +12,7 @@ const word = oneOf('split', 'gone')
 export const split = defineScript({
   name: 'split',
   flags: ['allow-oom'],
-  keys: [
-    'claim',
-    'part',
-    'chunks',
-    'results',
-    'delayed',
-    'payloads',
-    'shared',
-    'ready',
-    'stage',
-    'waiting',
-    'lane',
-    'malformed',
-  ],
+  keys: ['claim', ...keysOfPart, ...keysInLine],
   args: ['job', 'incarnation', 'first', 'attempt', 'keep', 'pace'],
   reply: reply => {
     const [first, tasks] = array(reply)

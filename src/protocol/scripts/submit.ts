@@ -1,5 +1,5 @@
 import { array, defineScript, number, oneOf } from '../script.ts'
-import { chunk, expiring, offering, taking, time } from './lua.ts'
+import { chunk, expiring, keysOfPart, offering, taking, time } from './lua.ts'
 
 const word = oneOf('submitted', 'conflict', 'replaced', 'parked', 'ended', 'gone', 'out of step')
 
@@ -19,21 +19,7 @@ const word = oneOf('submitted', 'conflict', 'replaced', 'parked', 'ended', 'gone
  */
 export const submit = defineScript({
   name: 'submit',
-  keys: [
-    'part',
-    'chunks',
-    'results',
-    'delayed',
-    'payloads',
-    'shared',
-    'ready',
-    'stage',
-    'waiting',
-    'lane',
-    'jobs',
-    'driven',
-    'malformed',
-  ],
+  keys: [...keysOfPart, 'ready', 'stage', 'waiting', 'lane', 'jobs', 'driven', 'malformed'],
   args: [
     'job',
     'incarnation',
