@@ -90,6 +90,7 @@ export class Delivery {
         return undefined
       }
       this.#startOver()
+      this.#passReleased()
       const piece = job.assembler.shift()
       if (piece !== undefined) {
         const bytes = piece.run.bytes ?? (await this.#read(piece))
@@ -152,18 +153,19 @@ export class Delivery {
     return undefined
   }
 
+  /** Once all that can come is here, the gaps are what a former driver released out of order: they are not waited for. */
+  #passReleased(): void {
+    const { assembler, collector, outbox } = this.#job
+    const { released } = collector
+    if (released === 0 || !this.#job.inputsEnded || assembler.arrived + released < outbox.end) return
+    assembler.skip(assembler.coverage.gaps(0, outbox.end))
+    collector.forgive()
+  }
+
   #hasAll(): boolean {
-    const { assembler, collector, outbox, part } = this.#job
-    if (!this.#job.inputsEnded) return false
-    const total = outbox.end
-    if (assembler.arrived + collector.released < total) return false
-    if (assembler.arrived < total) {
-      // The gaps are what a former driver released out of order.
-      assembler.skip(assembler.coverage.gaps(0, total))
-      collector.forgive()
-      return false
-    }
-    if (!this.#job.inputsComplete()) throw inputsIncomplete(part.job, total)
+    const { assembler, outbox, part } = this.#job
+    if (!this.#job.inputsEnded || assembler.arrived < outbox.end) return false
+    if (!this.#job.inputsComplete()) throw inputsIncomplete(part.job, outbox.end)
     return true
   }
 }

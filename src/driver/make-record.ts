@@ -20,7 +20,7 @@ export interface RecordWaiter {
  */
 export async function makeRecord(parts: PartStore, part: Part, paceNs: number, waiter: RecordWaiter): Promise<boolean> {
   const create = { ...part.fields, pace: paceNs }
-  const nothing = { from: 0, to: 0, skipped: 0, elements: [], complete: false }
+  const nothing = { from: 0, to: 0, skipped: 0, taskless: 0, elements: [], complete: false }
   let damages = 0
   /** Undefined: not known, or not now. */
   const send = async () => {

@@ -4,6 +4,8 @@ import type { Coverage } from './coverage.ts'
 interface Parcel {
   readonly first: number
   readonly count: number
+  /** These indexes never had a task. */
+  readonly taskless: boolean
   /** Undefined once all of its tasks are collected, or where there are none. */
   payload: Buffer | undefined
 }
@@ -16,12 +18,16 @@ export interface ChunkWindow {
   readonly payload: Buffer
 }
 
-/** What one call submits: the tasks from `from` to `to`, `skipped` of which are collected already and have no chunk. */
+/**
+ * What one call submits: the tasks from `from` to `to`, `skipped` of which have no chunk: they are collected already, or, so
+ * many as `taskless` says, never were tasks.
+ */
 export interface Batch {
   readonly from: number
   readonly to: number
   readonly windows: readonly ChunkWindow[]
   readonly skipped: number
+  readonly taskless: number
 }
 
 /** Packed and not yet sent: enough for the calls under way and the next. A single parcel may hold more. */
@@ -77,7 +83,7 @@ export class Outbox {
 
   /** Without a payload: there are no tasks, and nothing is to be sent for these indexes. */
   push(count: number, payload: Buffer | undefined): void {
-    this.#parcels.push({ first: this.#end, count, payload })
+    this.#parcels.push({ first: this.#end, count, taskless: payload === undefined, payload })
     this.#end += count
     this.#bytes += payload?.length ?? 0
   }
@@ -89,14 +95,16 @@ export class Outbox {
     const windows: ChunkWindow[] = []
     let bytes = 0
     let tasks = 0
+    let without = 0
     while (this.#next < this.#parcels.length && windows.length < most.chunks) {
-      const { first, count, payload } = this.#parcels[this.#next]!
+      const { first, count, taskless, payload } = this.#parcels[this.#next]!
       // After Redis came back with less, the cursor may stand inside a parcel.
       const begin = Math.max(first, from)
       const size = payload?.length ?? 0
       if (windows.length > 0 && bytes + size > most.bytes) break
       this.#next++
       this.#cursor = first + count
+      if (taskless) without += this.#cursor - begin
       if (payload === undefined) continue
       for (const [start, end] of coverage.gaps(begin, first + count)) {
         windows.push({ first: start, count: end - start, base: first, payload })
@@ -105,7 +113,7 @@ export class Outbox {
       }
     }
     if (this.#next === this.#parcels.length) this.#cursor = this.#end
-    return { from, to: this.#cursor, windows, skipped: this.#cursor - from - tasks }
+    return { from, to: this.#cursor, windows, skipped: this.#cursor - from - tasks, taskless: without }
   }
 
   /** Everything from `cursor` on is to be sent again. */

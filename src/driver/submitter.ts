@@ -112,7 +112,7 @@ export class Submitter {
   #lastWord(): Batch | undefined {
     const { cursor } = this.#host.outbox
     return this.#host.inputsComplete() && !this.#completeSent
-      ? { from: cursor, to: cursor, windows: [], skipped: 0 }
+      ? { from: cursor, to: cursor, windows: [], skipped: 0, taskless: 0 }
       : undefined
   }
 

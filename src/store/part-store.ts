@@ -30,8 +30,10 @@ interface SubmitBatch {
   readonly elements: readonly Buffer[]
   /** The payloads of those elements that are held chunks. */
   readonly held?: readonly HeldPayload[]
-  /** How many of the tasks come without chunks, because their results are collected already. */
+  /** How many of the tasks come without chunks, because their results are collected already, or they never were tasks. */
   readonly skipped: number
+  /** How many never were tasks. */
+  readonly taskless: number
   readonly driverLeaseMs: number
   /** The part's record, when this call may create it. */
   readonly create?: (PartFields & PartBeginning) | undefined
@@ -50,7 +52,7 @@ export class PartStore extends LaneAccess {
   }
 
   #submit(part: SubmittedPart, batch: SubmitBatch) {
-    const { from, to, skipped, elements, held = [], create, driverLeaseMs } = batch
+    const { from, to, skipped, taskless, elements, held = [], create, driverLeaseMs } = batch
     const { job, incarnation, collector, hash } = part
     const prepare = () => {
       const keys = { ...partKeys(this.lane, job), ...codeKeys(this.lane, hash), ...this.keys }
@@ -61,7 +63,7 @@ export class PartStore extends LaneAccess {
     const prepared = create === undefined ? this.#submits.get(name, prepare) : prepare()
     const fields = create === undefined ? [] : partFieldArguments(create).map(field => Buffer.from(field))
     const shared = create === undefined || batch.shared === undefined ? [] : [batch.shared]
-    const counts = [from, to, skipped, batch.complete ? 1 : 0, fields.length, shared.length, held.length]
+    const counts = [from, to, skipped, taskless, batch.complete ? 1 : 0, fields.length, shared.length, held.length]
     const rest = [...counts, ...fields, ...shared, ...held.map(({ field }) => field), ...elements]
     return this.runPrepared(prepared, rest, held)
   }

@@ -187,6 +187,20 @@ describe('Outbox', () => {
     })
   })
 
+  test('says how many of what it skips never had a task, wherever it goes back to', () => {
+    const outbox = filled([2])
+    outbox.push(3, undefined)
+    outbox.push(1, Buffer.from('payload'))
+    const coverage = new Coverage()
+    expect(outbox.next(coverage, most)).toMatchObject({ to: 6, skipped: 3, taskless: 3 })
+    coverage.add(0, 2)
+    outbox.collected(0, 2, coverage)
+    outbox.rewind(0)
+    expect(outbox.next(coverage, most)).toMatchObject({ to: 6, skipped: 5, taskless: 3 })
+    outbox.rewind(4)
+    expect(outbox.next(coverage, most)).toMatchObject({ to: 6, skipped: 1, taskless: 1 })
+  })
+
   test('keeps what is not acknowledged, however much it is', () => {
     const outbox = filled([2, 2, 2])
     while (outbox.next(new Coverage(), most) !== undefined);

@@ -94,3 +94,15 @@ test('calls that never had a task leave the room of their job to others', async 
   expect(new Set(refused.map(({ status }) => status))).toEqual(new Set(['rejected']))
   for (let i = 0; i < 3; i++) expect(await call(sound)).toHaveLength(sound.bytes)
 })
+
+test('whoever attaches does not take calls that never had a task for lost', async () => {
+  const handles = numbers(40).map(value =>
+    bench.mill.submit(wait, { ms: 300, value: (value % 5 === 3 ? () => value : value) as number }),
+  )
+  const outcomes = Promise.allSettled(handles.map(handle => handle.result()))
+  const id = handles[0]!.id.split('/')[0]!
+  await until(async () => (await records()).some(key => key.endsWith(`:${id}`)), { what: 'the job is there' })
+  const job = await (await bench.connect()).attach(id, wait)
+  expect(await job.results()).toEqual(numbers(40).filter(value => value % 5 !== 3))
+  expect((await outcomes).map(({ status }) => status)).not.toContain('fulfilled')
+})

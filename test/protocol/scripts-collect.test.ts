@@ -100,7 +100,15 @@ describe('attach', () => {
       collector: 'newer',
     })
     await expect.poll(() => heard).toEqual([{ type: 'replaced', job: job.job, incarnation: job.incarnation }])
-    const batch = { from: 2, to: 3, skipped: 0, complete: true, elements: [chunkOf(job, { first: 2 })], driverLeaseMs }
+    const batch = {
+      from: 2,
+      to: 3,
+      skipped: 0,
+      taskless: 0,
+      complete: true,
+      elements: [chunkOf(job, { first: 2 })],
+      driverLeaseMs,
+    }
     expect((await lane.parts.submit(job, batch)).word).toBe('replaced')
     expect(await lane.parts.drop(job)).toBe('replaced')
     expect((await lane.parts.submit({ ...job, collector: 'newer' }, batch)).word).toBe('submitted')

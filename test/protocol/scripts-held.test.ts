@@ -33,6 +33,7 @@ function batchOf(part: TestJob, from: number, to: number) {
     from,
     to,
     skipped: 0,
+    taskless: 0,
     complete: false,
     elements,
     held: chunks.flatMap(({ held }) => held ?? []),

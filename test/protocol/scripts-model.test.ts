@@ -181,7 +181,16 @@ class History {
   async #submit(job: TestJob, tasks: number, elements: Buffer[]): Promise<void> {
     const index = this.jobs.indexOf(job) as 0 | 1
     const from = this.submitted[index]
-    const batch = { from, to: from + tasks, skipped: 0, complete: false, elements, driverLeaseMs, create: plainFields }
+    const batch = {
+      from,
+      to: from + tasks,
+      skipped: 0,
+      taskless: 0,
+      complete: false,
+      elements,
+      driverLeaseMs,
+      create: plainFields,
+    }
     expect((await this.lane.parts.submit(job, batch)).word).toBe('submitted')
     if (tasks > 0) expect((await this.lane.parts.submit(job, batch)).word).toBe('out of step')
     this.submitted[index] += tasks

@@ -17,6 +17,7 @@ test('at the memory limit only submit is refused: work under way is settled, han
     from: 6,
     to: 7,
     skipped: 0,
+    taskless: 0,
     complete: true,
     elements: [chunkOf(job, { first: 6 })],
     driverLeaseMs: 1000,

@@ -97,6 +97,7 @@ describe('settle', () => {
       from: 10,
       to: 11,
       skipped: 0,
+      taskless: 0,
       complete: true,
       elements: [chunkOf(job, { first: 10 })],
       driverLeaseMs: 1000,

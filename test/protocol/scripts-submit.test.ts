@@ -8,6 +8,7 @@ const batch = (part: TestJob, from: number, to: number) => ({
   from,
   to,
   skipped: 0,
+  taskless: 0,
   complete: false,
   elements: chunksOf(part, from, to, 2),
   driverLeaseMs,
@@ -109,7 +110,7 @@ describe('submit', () => {
     expect(await lane.client.hkeys(lane.keysOf('large').payloads)).toEqual(['i2:0'])
   })
 
-  test('counts tasks that come without chunks as settled', async () => {
+  test('counts tasks that come without chunks as settled, and what never was a task as released', async () => {
     const lane = redis.lane()
     const part = { job: 'again', incarnation: 'i2', collector: 'c', hash: 'c0de' }
     const elements = [chunkOf(part, { first: 1 })]
@@ -117,12 +118,13 @@ describe('submit', () => {
       from: 0,
       to: 3,
       skipped: 2,
+      taskless: 1,
       complete: true,
       elements,
       driverLeaseMs,
       create: plainFields,
     })
-    expect(await lane.record(part)).toMatchObject({ submitted: 3, settled: 2, waiting: 1 })
+    expect(await lane.record(part)).toMatchObject({ submitted: 3, settled: 2, released: 1, waiting: 1 })
   })
 })
 

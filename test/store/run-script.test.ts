@@ -8,7 +8,7 @@ test('a script that Redis forgot is sent again, and runs once', async () => {
   const lane = redis.lane()
   const job = await lane.job(2, { complete: false })
   await lane.client.script('FLUSH')
-  const batch = { from: 2, to: 3, skipped: 0, complete: true, elements: [], driverLeaseMs: 1000 }
+  const batch = { from: 2, to: 3, skipped: 0, taskless: 0, complete: true, elements: [], driverLeaseMs: 1000 }
   expect(await lane.parts.submit(job, batch)).toEqual({ word: 'submitted', submitted: 3 })
   expect((await lane.record(job)).waiting).toBe(3)
 })

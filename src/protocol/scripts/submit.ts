@@ -11,7 +11,8 @@ const word = oneOf('submitted', 'conflict', 'replaced', 'parked', 'ended', 'gone
  * has this id. 'gone': there is no part (Redis lost it). 'parked': the driver's lease had lapsed; attach again.
  * A record that says 'cancelled' is no obstacle to a job that starts anew under the same id.
  * `skipped` of the tasks from `from` to `to` come without chunks, because the collector has their results already: what
- * it submits again after Redis lost them. They count as settled.
+ * it submits again after Redis lost them. They count as settled. `taskless` of these never had a task: they count as
+ * released too, so that whoever attaches does not wait for them.
  * `moreArgs`: the record's fields, then (if `sharedCount` is 1) the shared value, then `heldCount` fields of the payloads, then
  * the chunks. In those fields the same transaction has stored what held chunks need, just before: where the chunks are refused,
  * it goes again, unless they were accepted by an earlier call.
@@ -28,6 +29,7 @@ export const submit = defineScript({
     'from',
     'to',
     'skipped',
+    'taskless',
     'complete',
     'fieldCount',
     'sharedCount',
@@ -87,6 +89,7 @@ elseif tasks > 0 then
   redis.call('HINCRBY', partKey, 'waiting', int(tasks))
 end
 if skipped ~= '0' then redis.call('HINCRBY', partKey, 'settled', skipped) end
+if taskless ~= '0' then redis.call('HINCRBY', partKey, 'released', taskless) end
 if complete == '1' then
   redis.call('HSET', partKey, 'submitted', to, 'complete', 1)
   local ending = redis.call('HMGET', partKey, 'detached', 'settled', 'keepMs')

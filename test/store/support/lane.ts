@@ -81,6 +81,7 @@ export class TestLane extends LaneStore {
       from: 0,
       to: tasks,
       skipped: 0,
+      taskless: 0,
       complete,
       elements: chunksOf(part, 0, tasks, per),
       driverLeaseMs: leaseMs,

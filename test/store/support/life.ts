@@ -20,6 +20,7 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
     from: 0,
     to: 40,
     skipped: 0,
+    taskless: 0,
     complete: false,
     elements: chunksOf(part, 0, 40, 4),
     driverLeaseMs,
@@ -34,6 +35,7 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
     from: 40,
     to: 41,
     skipped: 0,
+    taskless: 0,
     complete: false,
     elements: [held.element],
     held: held.held === undefined ? [] : [held.held],
@@ -99,7 +101,15 @@ export async function liveThrough(lane: TestLane, scripts: TestLane): Promise<vo
   // Jobs that are parked and attached to, dropped, and forgotten.
   for (const id of ['parked', 'dropped', 'forgotten']) {
     const job = { ...part, job: id }
-    const batch = { from: 0, to: 2, skipped: 0, complete: true, elements: chunksOf(job, 0, 2, 1), driverLeaseMs }
+    const batch = {
+      from: 0,
+      to: 2,
+      skipped: 0,
+      taskless: 0,
+      complete: true,
+      elements: chunksOf(job, 0, 2, 1),
+      driverLeaseMs,
+    }
     await scripts.parts.submit(job, { ...batch, create: plainFields })
   }
   await lane.client.zadd(lane.keys.driven, 1, 'parked')
