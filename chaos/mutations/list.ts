@@ -130,7 +130,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a claim whose answer was lost is forgotten',
     file: 'src/worker/feed.ts',
-    from: '      else ids.abandon(claim, waitMs > 0)\n',
+    from: "      else ids.abandon(claim, waits !== 'never')\n",
     to: '',
     caughtBy: { faults: 'net-drop-replies' },
   },

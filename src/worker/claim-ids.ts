@@ -16,6 +16,8 @@ interface OnLane {
   idle: ClaimId[]
   /** Announced, and not enrolled: Redis refused, or its answer was lost. */
   unenrolled: ClaimId | undefined
+  /** Redis counts this thread among those that wait by this claim, until about then. */
+  noted: { readonly id: string; readonly untilMs: number } | undefined
   generation: number
   /** The worker's id there, once it is registered. */
   worker: string | undefined
@@ -58,9 +60,12 @@ export class ClaimIds {
   async take(lane: number): Promise<ClaimId | undefined> {
     const on = this.#on(lane)
     while (on.worker === undefined) await new Promise<void>(resolve => on.registered.push(resolve))
-    // The last one: Redis may still have it noted as waiting.
-    const known = on.idle.pop()
-    if (known !== undefined) return known
+    // The noted one, so that a thread that waits is counted once.
+    const known = on.idle.find(({ id }) => id === on.noted?.id) ?? on.idle.at(-1)
+    if (known !== undefined) {
+      on.idle.splice(on.idle.indexOf(known), 1)
+      return known
+    }
     // Enrolling twice is once: while Redis refuses, each try with another one would be one more to retire.
     const claim = on.unenrolled ?? this.#announced(lane, on.worker, on.generation)
     on.unenrolled = undefined
@@ -84,6 +89,29 @@ export class ClaimIds {
     this.#send({ type: 'unknown', worker, lane })
   }
 
+  /** By this claim Redis counts the thread among those that wait on the lane; it may begin to block again until `untilMs`. */
+  note(claim: ClaimId, untilMs: number): void {
+    this.#on(claim.lane).noted = { id: claim.id, untilMs }
+  }
+
+  /** Whether Redis still counts this thread, whatever claim it blocks with. */
+  isNoted(lane: number): boolean {
+    const { noted } = this.#on(lane)
+    return noted !== undefined && noted.untilMs > performance.now()
+  }
+
+  /** The thread must ask before it waits on the lane again. Redis may count it still. */
+  endNote(lane: number): void {
+    const on = this.#on(lane)
+    if (on.noted !== undefined) on.noted = { ...on.noted, untilMs: 0 }
+  }
+
+  /** Redis does not count this claim any more: it was given chunks, or will be retired. */
+  removeNote(claim: ClaimId): void {
+    const on = this.#on(claim.lane)
+    if (on.noted?.id === claim.id) on.noted = undefined
+  }
+
   /** The claim's batch is settled. */
   release(claim: ClaimId): void {
     const on = this.#on(claim.lane)
@@ -93,6 +121,7 @@ export class ClaimIds {
 
   /** Leaves the claim to the main thread; see `FromThread`. */
   abandon(claim: ClaimId, blocked: boolean): void {
+    this.removeNote(claim)
     this.#send({ type: 'abandon', id: claim.id, blocked })
   }
 
@@ -104,6 +133,7 @@ export class ClaimIds {
 
   #renew(on: OnLane): void {
     on.generation++
+    on.noted = undefined
     if (on.unenrolled !== undefined) this.abandon(on.unenrolled, false)
     on.unenrolled = undefined
     for (const claim of on.idle.splice(0)) this.abandon(claim, false)
@@ -112,7 +142,7 @@ export class ClaimIds {
   #on(lane: number): OnLane {
     let on = this.#lanes.get(lane)
     if (on === undefined) {
-      on = { idle: [], unenrolled: undefined, generation: 0, worker: undefined, registered: [] }
+      on = { idle: [], unenrolled: undefined, noted: undefined, generation: 0, worker: undefined, registered: [] }
       this.#lanes.set(lane, on)
     }
     return on

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { jitteredBackoffMs } from '../runtime/backoff.ts'
 import type { Lanes } from '../store/lanes.ts'
 import { isTransient, outcomeUnknown, refusesWrites } from '../store/reply-error.ts'
+import type { Batch } from './batch.ts'
 import { partHash } from './board.ts'
 import type { Board } from './board.ts'
 import type { ClaimIds } from './claim-ids.ts'
 import { buildCommits } from './commit.ts'
 import type { Commit, FinishedChunk } from './commit.ts'
-import type { Batch } from './feed.ts'
 
 export interface CommitterOptions {
   readonly board: Board
@@ -70,9 +70,11 @@ export class Committer {
     const replies = await Promise.all(commits.map(commit => this.#settle(batch, commit, paceNs)))
     // The main thread may still be handing back what it took away from this claim's batch.
     const lowered = finished.some(({ header, done }) => done < header.count)
-    if (lowered || replies.includes('failed') || replies.includes('fenced')) ids.abandon(claim, false)
+    const isAbandoned = lowered || replies.includes('failed') || replies.includes('fenced')
+    if (isAbandoned) ids.abandon(claim, false)
     else ids.release(claim)
-    return replies.length === 0 || replies.some(reply => reply !== 'last')
+    // Abandoned, the claim may be the one by which Redis counts this thread among those that wait.
+    return isAbandoned || replies.length === 0 || replies.some(reply => reply !== 'last')
   }
 
   /** User code may run here: a reducer. */

@@ -1,79 +1,32 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { MalformedDataError } from '../errors.ts'
-import { decodeChunk } from '../protocol/chunk.ts'
-import type { Chunk } from '../protocol/chunk.ts'
 import { homeLane } from '../protocol/placement.ts'
 import { isReady } from '../store/client.ts'
-import type { Lanes } from '../store/lanes.ts'
 import { isTransient, outcomeUnknown } from '../store/reply-error.ts'
 import { traceClaim } from '../store/trace.ts'
-import { maxWindow, monotonicMs } from './board.ts'
+import { claimedChunks } from './batch.ts'
+import type { Batch } from './batch.ts'
+import { maxWindow } from './board.ts'
 import type { Board, Slot } from './board.ts'
-import type { ClaimId, ClaimIds } from './claim-ids.ts'
-import type { SuspectGate } from './suspect-gate.ts'
+import type { ClaimId } from './claim-ids.ts'
+import { ClaimRequests } from './claim-request.ts'
+import type { ClaimRequestsOptions, Hands } from './claim-request.ts'
+import { StageWait } from './stage-wait.ts'
+import type { StageWaitOptions } from './stage-wait.ts'
 
-/** A chunk that a thread was given. */
-export interface ClaimedChunk extends Chunk {
-  /** Where its payload is held beside the List: that payload, on its way since the claim. Null: it is not there any more. */
-  readonly held?: Promise<Buffer | null>
-}
-
-/** What one claim holds: chunks of one job, run and committed together. */
-export interface Batch {
-  readonly claim: ClaimId
-  readonly slot: Slot
-  readonly chunks: readonly ClaimedChunk[]
-  readonly tasks: number
-  /** A chunk of it was in a process that died: it runs while its thread holds nothing else. */
-  readonly suspect: boolean
-  /** It came while the thread waited: a moment before, there was nothing else to claim. */
-  readonly awaited: boolean
-}
-
-/** What a thread has in its hands when it claims. */
-interface Hands {
-  readonly holding: number
-  readonly defers: boolean
-}
-
-const empty: Hands = { holding: 0, defers: false }
-
-export interface FeedOptions {
-  readonly hash: string
-  /** The thread's number. */
-  readonly thread: number
-  readonly suspects: SuspectGate
+export interface FeedOptions extends ClaimRequestsOptions, StageWaitOptions {
   readonly board: Board
-  readonly ids: ClaimIds
-  readonly lanes: Lanes
-  /** The same lanes over connections that block. */
-  readonly waits: Lanes
-  /** How long one wait blocks; see `blockMs`. */
-  readonly blockMs: number
   /** A thread that waited found work on a lane that is not its own. */
   readonly onFound: (lane: number) => void
   readonly warn: (line: string) => void
 }
 
-/**
- * How long a thread blocks for a chunk at a time, by its worker's lease: a BLMOVE of a process that froze must have ended
- * when its worker is buried; see the reaper's `bury`.
- */
-export function blockMs(leaseMs: number): number {
-  return Math.min(mostBlockMs, (leaseMs * 2) / 3)
-}
+/** When a claim blocks: never, where asking gives nothing, or without asking, by a thread that is noted. */
+type Waits = 'never' | 'if empty' | 'at once'
 
-export const mostBlockMs = 4000
-/** So often it blocks again before it looks for itself. What it is not told of meanwhile, the lookout sees. */
-const blocksPerLook = 6
-/** A block that took so much longer than it should was one of a process that stood still, and may be dead to others. */
-const frozenMs = 1000
+const empty: Hands = { holding: 0, defers: false }
+
 /** A thread may begin to block again so long after it was noted, and Redis counts it until it blocks no more all the same. */
 const lateMs = 500
-
-const mostChunks = 64
-const mostBytes = 8 * 1024 * 1024
-const mostJobs = 16
 /** How soon a thread looks again when no lane can be reached, while others could be reached first. */
 const awayMs = 50
 const suspectPauseMs = 200
@@ -84,32 +37,22 @@ const suspectPauseMs = 200
  */
 export class Feed {
   readonly #options: FeedOptions
-  readonly #jobs = new Map<number, readonly string[]>()
-  /** The numbers of the blocking connections by lane, asked for before they block. */
-  readonly #connections = new Map<number, Promise<string | undefined>>()
-  /** The lane that it blocks on, or is about to. */
-  #waitLane: number | undefined
-  #blocked: Promise<Buffer | null> | undefined
-  /** Something has changed since it began to look: it may not begin to wait, or go on to. */
-  #news = false
-  /** With which claim Redis counts this thread among those that wait, and until when it may begin to block again. */
-  #noted: { readonly claim: string; readonly untilMs: number } | undefined
-  #stopped = false
+  readonly #requests: ClaimRequests
+  readonly #stage: StageWait
 
   constructor(options: FeedOptions) {
     this.#options = options
+    this.#requests = new ClaimRequests(options)
+    this.#stage = new StageWait(options)
     // Connected to ahead of the first wait.
     options.waits.of(homeLane(options.thread, options.lanes.numbers))
   }
 
-  /**
-   * Claims what is there now, on the home lane first. `holding`: how many chunks the thread holds already. `defers`: it will
-   * soon hold nothing, and comes back then for a chunk that has to run alone.
-   */
-  async claim(slot: Slot, holding: number, defers = false): Promise<Batch | undefined> {
+  /** Claims what is there now, on the home lane first. */
+  async claim(slot: Slot, hands: Hands): Promise<Batch | undefined> {
     for (const lane of this.#lanesAtHand()) {
-      if (this.#stopped) break
-      const batch = await this.#guarded(() => this.#claim(slot, lane, { holding, defers }, 0))
+      if (this.#stage.stopped) break
+      const batch = await this.#guarded(() => this.#claim(slot, lane, hands, 'never'))
       if (batch !== undefined) return batch
     }
     return undefined
@@ -117,74 +60,52 @@ export class Feed {
 
   /**
    * Claims, and waits a few times `blockMs` for something to claim. For a thread that holds nothing. `inLine`: whether anything
-   * may have waited when its last commit was made. What came since stands on the stage, if this thread is still noted.
+   * may have waited when its last commit was made. A thread that is still noted waits without asking, and without that answer:
+   * what comes after the commit is put on the stage, and for what was there before it the wait is broken off.
    */
   async claimWaiting(slot: Slot, inLine: Promise<boolean>): Promise<Batch | undefined> {
-    this.#news = false
     const [waitLane, ...others] = this.#lanesAtHand()
-    this.#waitLane = waitLane
-    const waitMs = this.#options.blockMs * blocksPerLook + 2 * lateMs
-    const noted = this.#noted
-    this.#noted = undefined
-    if (waitLane !== undefined && others.length === 0 && noted !== undefined && noted.untilMs > performance.now()) {
-      if (!(await inLine) && !this.#stopped) {
-        this.#noted = noted
-        return this.#guarded(() => this.#claim(slot, waitLane, empty, waitMs, noted))
-      }
+    this.#stage.aim(waitLane)
+    if (waitLane !== undefined && others.length === 0 && this.#options.ids.isNoted(waitLane)) {
+      inLine.then(
+        some => {
+          if (some) this.look()
+        },
+        () => undefined,
+      )
+      return this.#guarded(() => this.#claim(slot, waitLane, empty, 'at once'))
     }
     for (const lane of others) {
-      if (this.#stopped) break
-      const batch = await this.#guarded(() => this.#claim(slot, lane, empty, 0))
+      if (this.#stage.stopped) break
+      const batch = await this.#guarded(() => this.#claim(slot, lane, empty, 'never'))
       if (batch === undefined) continue
       this.#options.onFound(lane)
       return batch
     }
-    if (this.#stopped) return undefined
-    if (waitLane !== undefined) return this.#guarded(() => this.#claim(slot, waitLane, empty, waitMs))
+    if (this.#stage.stopped) return undefined
+    if (waitLane !== undefined) return this.#guarded(() => this.#claim(slot, waitLane, empty, 'if empty'))
     await sleep(awayMs)
     return undefined
   }
 
   /** There is work on a lane: a thread that blocks on another one, or is about to, looks there first. */
   wake(lane: number): void {
-    if (lane !== this.#waitLane) this.look()
+    this.#stage.wake(lane)
   }
 
   /** What this thread waits for, or under which name, may not be so any more: it looks for itself. */
   look(): void {
-    this.#news = true
-    this.#unblock().catch(() => undefined)
+    this.#stage.interrupt()
   }
 
   /** Ends a wait, and lets no other begin. */
   stop(): Promise<void> {
-    this.#stopped = true
-    return this.#unblock()
+    return this.#stage.stop()
   }
 
-  /** A connection of a lane broke: the blocking one has another number now, and a claim of the former is not waited on again. */
+  /** A connection of a lane broke, and a claim of the former one is not waited on again. */
   renew(lane: number): void {
-    this.#connections.delete(lane)
-    this.look()
-  }
-
-  /**
-   * Ends the BLMOVE with an answer, so that it is known whether it has moved a chunk. It may not have begun yet, so it is
-   * asked again. Where this can't be done (an ACL) the wait ends by itself.
-   */
-  async #unblock(): Promise<void> {
-    const blocked = this.#blocked
-    const lane = this.#waitLane
-    if (blocked === undefined || lane === undefined) return
-    for (let asked = 0; this.#blocked === blocked && asked < 20; asked++) {
-      const id = await this.#connections.get(lane)
-      if (id === undefined || this.#blocked !== blocked) return
-      await this.#options.lanes
-        .of(lane)
-        .client.call('client', ['unblock', id])
-        .catch(() => undefined)
-      await sleep(Math.min(50, 5 * 2 ** asked))
-    }
+    this.#stage.renew(lane)
   }
 
   /** The lanes that can be claimed from at the moment, the home lane first. A queue's only lane is waited for. */
@@ -210,35 +131,34 @@ export class Feed {
     }
   }
 
-  async #claim(
-    slot: Slot,
-    lane: number,
-    hands: Hands,
-    waitMs: number,
-    noted?: { readonly claim: string },
-  ): Promise<Batch | undefined> {
+  async #claim(slot: Slot, lane: number, hands: Hands, waits: Waits): Promise<Batch | undefined> {
     const { ids, board, suspects, thread } = this.#options
     const claim = await ids.take(lane)
     if (claim === undefined) return undefined
     board.open(slot, claim.id)
     let elements: readonly Buffer[] | 'lost' = []
-    const isNoted = noted?.claim === claim.id
-    let awaited = isNoted && !this.#stopped
+    let awaited = waits === 'at once' && ids.isNoted(lane)
     try {
-      if (!isNoted) {
+      if (!awaited) {
         const askedMs = performance.now()
-        elements = await this.#ask(claim, hands, waitMs)
-        awaited = elements !== 'lost' && elements.length === 0 && waitMs > 0
-        if (awaited) this.#noted = { claim: claim.id, untilMs: askedMs + lateMs }
+        elements = await this.#requests.ask(claim, hands, waits === 'never' ? 0 : this.#stage.mostMs + 2 * lateMs)
+        if (elements === 'lost' || elements.length > 0) ids.removeNote(claim)
+        else if (waits !== 'never') {
+          awaited = true
+          ids.note(claim, askedMs + lateMs)
+        }
       }
-      if (awaited) elements = await this.#wait(claim)
-      if (elements.length === 0) this.#noted = undefined
+      if (awaited) {
+        const element = await this.#stage.wait(claim)
+        elements = element === undefined ? [] : [element]
+      }
+      if (elements.length === 0) ids.endNote(lane)
     } catch (error) {
       board.close(slot)
-      this.#noted = undefined
+      ids.endNote(lane)
       // A BLMOVE that was refused has moved nothing; a script may have come half its way.
       if (awaited && !outcomeUnknown(error)) ids.release(claim)
-      else ids.abandon(claim, waitMs > 0)
+      else ids.abandon(claim, waits !== 'never')
       throw error
     }
     if (elements === 'lost' || elements.length === 0) {
@@ -256,62 +176,9 @@ export class Feed {
     return undefined
   }
 
-  async #ask(claim: ClaimId, { holding, defers }: Hands, waitMs: number): Promise<readonly Buffer[] | 'lost'> {
-    const { lanes, hash, ids, suspects, thread } = this.#options
-    const { id, worker, lane } = claim
-    for (let asked = 0; asked < 4; asked++) {
-      const jobs = this.#jobs.get(lane) ?? []
-      const isBarred = suspects.isTakenFor(thread)
-      const reply = await lanes.of(lane).claims.claim({
-        claim: id,
-        worker,
-        hash,
-        jobs,
-        waitMs,
-        mostChunks,
-        mostBytes,
-        // A thread that holds something is given no suspect, nor is one of a process where another runs one.
-        holding: Math.max(holding, isBarred ? 1 : 0),
-        defers: defers && !isBarred,
-      })
-      if (reply.word === 'unenrolled') {
-        ids.lost(worker, lane)
-        return 'lost'
-      }
-      this.#jobs.set(lane, reply.jobs.slice(0, mostJobs))
-      if (reply.word !== 'undeclared') return reply.elements
-    }
-    return []
-  }
-
-  async #wait(claim: ClaimId): Promise<readonly Buffer[]> {
-    for (let blocks = 0; blocks < blocksPerLook && !this.#stopped && !this.#news; blocks++) {
-      const startedMs = monotonicMs()
-      const element = await this.#block(claim)
-      if (element !== null) return [element]
-      if (monotonicMs() - startedMs > this.#options.blockMs + frozenMs) break
-    }
-    return []
-  }
-
-  async #block(claim: ClaimId): Promise<Buffer | null> {
-    const { waits, hash, blockMs } = this.#options
-    const store = waits.of(claim.lane)
-    if (!this.#connections.has(claim.lane)) {
-      const number = store.client.call('client', ['id']).then(String, () => undefined)
-      this.#connections.set(claim.lane, number)
-    }
-    try {
-      this.#blocked = store.claims.blockingClaim(claim.id, hash, blockMs)
-      return await this.#blocked
-    } finally {
-      this.#blocked = undefined
-    }
-  }
-
   #accept(claim: ClaimId, slot: Slot, elements: readonly Buffer[], awaited: boolean): Batch | undefined {
-    const { board, ids } = this.#options
-    const chunks = decodeAll(elements)?.map(chunk => this.#fetched(chunk, claim.lane))
+    const { board, ids, lanes } = this.#options
+    const chunks = claimedChunks(elements, lanes.of(claim.lane).claims)
     const tasks = chunks?.reduce((sum, { header }) => sum + header.count, 0) ?? 0
     // What is none of ours, too much, or revoked by the main thread meanwhile, the main thread hands back.
     if (chunks === undefined || tasks > maxWindow || !board.size(slot, tasks)) {
@@ -321,22 +188,5 @@ export class Feed {
     }
     traceClaim(claim.id, () => chunks.map(({ header }) => header))
     return { claim, slot, chunks, tasks, suspect: chunks.some(({ header }) => header.deaths > 0), awaited }
-  }
-
-  #fetched(chunk: Chunk, lane: number): ClaimedChunk {
-    if (chunk.header.kind !== 'held') return chunk
-    const held = this.#options.lanes.of(lane).claims.readPayload(chunk.header)
-    // Whoever runs the chunk meets the error; it may be handed back before.
-    held.catch(() => undefined)
-    return { ...chunk, held }
-  }
-}
-
-function decodeAll(elements: readonly Buffer[]): readonly Chunk[] | undefined {
-  try {
-    return elements.map(decodeChunk)
-  } catch (error) {
-    if (error instanceof MalformedDataError) return undefined
-    throw error
   }
 }

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import type { Batch } from './batch.ts'
 import type { Board, Slot } from './board.ts'
 import { ChunkRun, untouchedChunk } from './chunk-run.ts'
 import { ChunkRunner } from './chunk-runner.ts'
@@ -6,7 +7,7 @@ import type { ChunkRunnerOptions } from './chunk-runner.ts'
 import type { ClaimIds } from './claim-ids.ts'
 import type { FinishedChunk } from './commit.ts'
 import type { Committer } from './committer.ts'
-import type { Batch, Feed } from './feed.ts'
+import type { Feed } from './feed.ts'
 import type { ToThread } from './messages.ts'
 import type { PendingTasks } from './pending-tasks.ts'
 
@@ -99,7 +100,7 @@ export class TaskThread {
   }
 
   async #next(): Promise<Batch | undefined> {
-    const { feed, committer } = this.#options
+    const { feed } = this.#options
     const ahead = this.#ahead
     if (ahead !== undefined) {
       this.#ahead = undefined
@@ -111,15 +112,25 @@ export class TaskThread {
     const slot = this.#slot === 0 ? 1 : 0
     if (this.#pending.count === 0) {
       await Promise.all(this.#finishing)
-      return feed.claimWaiting(slot, committer.inLine)
+      return this.#wait()
     }
     if (this.#pending.count >= this.#runner.concurrency) {
       await this.#pending.change()
       return undefined
     }
-    const batch = await feed.claim(slot, this.#pending.count)
+    const batch = await feed.claim(slot, { holding: this.#pending.count, defers: false })
     if (batch === undefined && this.#pending.count > 0) await this.#changeOrPoll()
     return batch
+  }
+
+  /** Whether it holds nothing that is not on its way back. */
+  get #isFree(): boolean {
+    return this.#pending.count === 0 && this.#finishing.size === 0
+  }
+
+  #wait(): Promise<Batch | undefined> {
+    const { feed, committer } = this.#options
+    return feed.claimWaiting(this.#slot === 0 ? 1 : 0, committer.inLine)
   }
 
   /** The main thread has revoked it while it waited, and hands it back. */
@@ -157,6 +168,8 @@ export class TaskThread {
     this.#board.close(batch.slot)
     this.#options.broadcasts.run()
     await this.#finish(batch, finished)
+    // Right behind the commit, so that Redis reads both at once.
+    if (!this.#draining && this.#ahead === undefined && this.#isFree) this.#ahead = this.#wait()
     // Replies are read, and messages seen, at least between two batches.
     await turn()
   }
@@ -170,7 +183,8 @@ export class TaskThread {
     const speed = this.#runner.speedOf(batch.chunks[0]!.header.task)
     if (speed === undefined || speed.async) return
     if (expectedMs > aheadMs || (batch.awaited && expectedMs < briefMs)) return
-    this.#ahead = this.#options.feed.claim(batch.slot === 0 ? 1 : 0, batch.chunks.length, true)
+    const hands = { holding: batch.chunks.length, defers: true }
+    this.#ahead = this.#options.feed.claim(batch.slot === 0 ? 1 : 0, hands)
   }
 
   /** 0 where nothing is known. */
