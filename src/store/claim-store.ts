@@ -70,6 +70,8 @@ export class ClaimStore extends LaneAccess {
     readonly holding?: number
     /** It would rather get nothing than pass by a chunk that only a thread with nothing in hand may have. */
     readonly defers?: boolean
+    /** The claim by which this thread was noted as one that waits. @default `claim` */
+    readonly noted?: string | undefined
   }) {
     return this.run(claim, {
       keys: {
@@ -86,6 +88,7 @@ export class ClaimStore extends LaneAccess {
         mostBytes: request.mostBytes,
         holding: request.holding ?? 0,
         defers: request.defers === true ? 1 : 0,
+        noted: request.noted ?? request.claim,
       },
       moreKeys: request.jobs.flatMap(job => {
         const { part, chunks } = partKeys(this.lane, job)

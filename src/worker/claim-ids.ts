@@ -60,12 +60,8 @@ export class ClaimIds {
   async take(lane: number): Promise<ClaimId | undefined> {
     const on = this.#on(lane)
     while (on.worker === undefined) await new Promise<void>(resolve => on.registered.push(resolve))
-    // The noted one, so that a thread that waits is counted once.
-    const known = on.idle.find(({ id }) => id === on.noted?.id) ?? on.idle.at(-1)
-    if (known !== undefined) {
-      on.idle.splice(on.idle.indexOf(known), 1)
-      return known
-    }
+    const known = on.idle.pop()
+    if (known !== undefined) return known
     // Enrolling twice is once: while Redis refuses, each try with another one would be one more to retire.
     const claim = on.unenrolled ?? this.#announced(lane, on.worker, on.generation)
     on.unenrolled = undefined
@@ -100,16 +96,20 @@ export class ClaimIds {
     return noted !== undefined && noted.untilMs > performance.now()
   }
 
+  /** The claim by which Redis may count this thread. */
+  notedAs(lane: number): string | undefined {
+    return this.#on(lane).noted?.id
+  }
+
   /** The thread must ask before it waits on the lane again. Redis may count it still. */
   endNote(lane: number): void {
     const on = this.#on(lane)
     if (on.noted !== undefined) on.noted = { ...on.noted, untilMs: 0 }
   }
 
-  /** Redis does not count this claim any more: it was given chunks, or will be retired. */
-  removeNote(claim: ClaimId): void {
-    const on = this.#on(claim.lane)
-    if (on.noted?.id === claim.id) on.noted = undefined
+  /** Redis does not count this thread any more. */
+  removeNote(lane: number): void {
+    this.#on(lane).noted = undefined
   }
 
   /** The claim's batch is settled. */
@@ -121,7 +121,8 @@ export class ClaimIds {
 
   /** Leaves the claim to the main thread; see `FromThread`. */
   abandon(claim: ClaimId, blocked: boolean): void {
-    this.removeNote(claim)
+    // Retired, it counts for nobody.
+    if (this.notedAs(claim.lane) === claim.id) this.removeNote(claim.lane)
     this.#send({ type: 'abandon', id: claim.id, blocked })
   }
 

@@ -37,12 +37,13 @@ export class ClaimRequests {
 
   /**
    * Moves chunks of one job into the claim. When there are none, and `waitMs` is not 0, Redis counts the claim among those
-   * that wait on the stage for so long. 'lost': the lane does not know the worker any more.
+   * that wait on the stage for so long. 'unenrolled': the lane does not know the worker any more. 'undeclared': what is in line
+   * changed each time, and it is not counted.
    */
-  async ask(claim: ClaimId, { holding, defers }: Hands, waitMs: number): Promise<readonly Buffer[] | 'lost'> {
+  async ask(claim: ClaimId, { holding, defers }: Hands, waitMs: number) {
     const { lanes, hash, ids, suspects, thread } = this.#options
     const { id, worker, lane } = claim
-    for (let asked = 0; asked < mostAsked; asked++) {
+    for (let asked = 1; ; asked++) {
       const jobs = this.#jobs.get(lane) ?? []
       const isBarred = suspects.isTakenFor(thread)
       const reply = await lanes.of(lane).claims.claim({
@@ -56,14 +57,11 @@ export class ClaimRequests {
         // A thread that holds something is given no suspect, nor is one of a process where another runs one.
         holding: Math.max(holding, isBarred ? 1 : 0),
         defers: defers && !isBarred,
+        noted: ids.notedAs(lane),
       })
-      if (reply.word === 'unenrolled') {
-        ids.lost(worker, lane)
-        return 'lost'
-      }
-      this.#jobs.set(lane, reply.jobs.slice(0, mostJobs))
-      if (reply.word !== 'undeclared') return reply.elements
+      if (reply.word === 'unenrolled') ids.lost(worker, lane)
+      else this.#jobs.set(lane, reply.jobs.slice(0, mostJobs))
+      if (reply.word !== 'undeclared' || asked === mostAsked) return reply
     }
-    return []
   }
 }

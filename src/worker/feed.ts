@@ -136,14 +136,17 @@ export class Feed {
     const claim = await ids.take(lane)
     if (claim === undefined) return undefined
     board.open(slot, claim.id)
-    let elements: readonly Buffer[] | 'lost' = []
+    let elements: readonly Buffer[] = []
+    let isLost = false
     let awaited = waits === 'at once' && ids.isNoted(lane)
     try {
       if (!awaited) {
         const askedMs = performance.now()
-        elements = await this.#requests.ask(claim, hands, waits === 'never' ? 0 : this.#stage.mostMs + 2 * lateMs)
-        if (elements === 'lost' || elements.length > 0) ids.removeNote(claim)
-        else if (waits !== 'never') {
+        const reply = await this.#requests.ask(claim, hands, waits === 'never' ? 0 : this.#stage.mostMs + 2 * lateMs)
+        elements = reply.elements
+        isLost = reply.word === 'unenrolled'
+        if (isLost || reply.word === 'claimed') ids.removeNote(lane)
+        else if (reply.word === 'empty' && waits !== 'never') {
           awaited = true
           ids.note(claim, askedMs + lateMs)
         }
@@ -161,9 +164,9 @@ export class Feed {
       else ids.abandon(claim, waits !== 'never')
       throw error
     }
-    if (elements === 'lost' || elements.length === 0) {
+    if (elements.length === 0) {
       board.close(slot)
-      if (elements === 'lost') ids.abandon(claim, false)
+      if (isLost) ids.abandon(claim, false)
       else ids.release(claim)
       return undefined
     }

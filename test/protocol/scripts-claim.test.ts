@@ -81,10 +81,50 @@ describe('claim', () => {
   test('takes what stands on the stage first', async () => {
     const lane = await laneWithWorker()
     await lane.take('w', 'a', { waitMs: 3000 })
-    await lane.job(3)
+    await lane.job(1)
     expect(spans(await lane.staged())).toEqual(['0+1'])
+    await lane.job(1)
     expect(spans((await lane.take('w', 'b')).chunks)).toEqual(['0+1'])
+  })
+
+  test('puts what is next in line there for the thread that is about to block, and takes no more than one chunk', async () => {
+    const lane = await laneWithWorker()
+    const { waiting } = lane.codeKeys()
+    await lane.take('w', 'a', { waitMs: 3000 })
+    const job = await lane.job(4)
+    expect(spans(await lane.staged())).toEqual(['0+1'])
+    // The reply is 'undeclared' first: the caller does not know the job yet.
+    expect(spans((await lane.take('w', 'b', { mostChunks: 10 })).chunks)).toEqual(['0+1'])
+    expect(spans(await lane.staged())).toEqual(['1+1'])
+    expect(spans(await lane.waitingChunks(job))).toEqual(['2+1', '3+1'])
+    expect((await lane.record(job)).waiting).toBe(2)
+    expect(await lane.client.zrange(waiting, 0, '-1')).toEqual(['a'])
+  })
+
+  test('leaves no empty line behind when that was the last of it', async () => {
+    const lane = await laneWithWorker()
+    await lane.take('w', 'a', { waitMs: 3000 })
+    const job = await lane.job(2)
+    await lane.take('w', 'b')
+    expect(spans(await lane.staged())).toEqual(['1+1'])
+    expect(await lane.client.zcard(lane.codeKeys().ready)).toBe(0)
+    expect((await lane.record(job)).waiting).toBe(0)
+  })
+
+  test('puts nothing there where nobody else waits', async () => {
+    const lane = await laneWithWorker()
+    await lane.take('w', 'a', { waitMs: 3000 })
+    await lane.job(3)
+    expect(spans((await lane.take('w', 'b', { noted: 'a' })).chunks)).toEqual(['0+1'])
     expect(await lane.staged()).toEqual([])
+    expect(await lane.client.zcard(lane.codeKeys().waiting)).toBe(0)
+  })
+
+  test('counts a thread that waits once, whatever claims it waits with', async () => {
+    const lane = await laneWithWorker()
+    await lane.take('w', 'a', { waitMs: 3000 })
+    await lane.take('w', 'b', { waitMs: 3000, noted: 'a' })
+    expect(await lane.client.zrange(lane.codeKeys().waiting, 0, '-1')).toEqual(['b'])
   })
 
   test('takes as many tasks as forty milliseconds hold, and cuts a chunk that is larger', async () => {

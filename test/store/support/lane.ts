@@ -104,7 +104,7 @@ export class TestLane extends LaneStore {
   async take(
     worker: string,
     claim: string,
-    options: { mostChunks?: number; waitMs?: number; hash?: string; defers?: boolean } = {},
+    options: { mostChunks?: number; waitMs?: number; hash?: string; defers?: boolean; noted?: string } = {},
   ) {
     let jobs: readonly string[] = []
     for (let i = 0; i < 5; i++) {
@@ -117,6 +117,7 @@ export class TestLane extends LaneStore {
         mostChunks: options.mostChunks ?? 1,
         mostBytes: 1_000_000,
         defers: options.defers ?? false,
+        noted: options.noted,
       })
       if (reply.word !== 'undeclared') return { ...reply, chunks: reply.elements.map(headerOf) }
       jobs = reply.jobs
