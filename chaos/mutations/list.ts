@@ -135,6 +135,13 @@ export const mutations: readonly Mutation[] = [
     caughtBy: { faults: 'net-drop-replies' },
   },
   {
+    name: 'a claim takes from the stage what a thread that is about to block was to have',
+    file: `${scripts}/claim.ts`,
+    from: '  local first = jobs[1]\n',
+    to: '  local first = nil\n',
+    caughtBy: { tests: ['test/protocol/scripts-claim.test.ts'] },
+  },
+  {
     name: 'a large result of a refused commit stays',
     file: `${scripts}/settle.ts`,
     from: "  for _, field in ipairs(held) do redis.call('HDEL', payloadsKey, field) end\n",

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { range } from 'millrace'
-import type { Handle, Job, Mill } from 'millrace'
+import type { Handle, Job, Mill, UnorderedJob } from 'millrace'
 import { indexOf } from '../events.ts'
 import type { Ending, JobSpec } from '../events.ts'
 import type { History } from '../history.ts'
@@ -51,7 +51,7 @@ async function begin(consumer: Consumer, id: string, spec: JobSpec): Promise<End
     case 'calls':
       return calls(consumer, id, spec)
     case 'stream':
-      return stream(consumer, mill.map(taskOf(spec), pulled(spec), { id }), spec)
+      return pull(consumer, id, spec)
     case 'reduce':
       return reduce(consumer, mill.map(work, inputsOf(spec), { id }))
     case 'detached': {
@@ -72,9 +72,9 @@ async function begin(consumer: Consumer, id: string, spec: JobSpec): Promise<End
 async function goOn(consumer: Consumer, { job: id, spec, by }: LeftJob): Promise<Ending> {
   const { mill, history } = consumer
   if (by === 'same id') {
-    const job = mill.map(taskOf(spec), pulled(spec), { id })
+    const ending = pull(consumer, id, spec)
     history.write({ type: 'attached', job: id, how: 'same id' })
-    return stream(consumer, job, spec)
+    return ending
   }
   const job = await mill.attach(id)
   history.write({ type: 'attached', job: id, how: 'attach' })
@@ -113,12 +113,26 @@ function sharedOf({ salt, ms }: JobSpec) {
   return { salt, ms }
 }
 
+/** A job whose inputs are pulled; of some the results come in no order, so that they are released in none. */
+function pull(consumer: Consumer, id: string, spec: JobSpec): Promise<Ending> {
+  const { mill } = consumer
+  if (spec.salt % 3 !== 0) return stream(consumer, mill.map(taskOf(spec), pulled(spec), { id }), spec)
+  return streamPairs(consumer, mill.map(taskOf(spec), pulled(spec), { id, ordered: false }))
+}
+
 async function stream({ history, watch }: Consumer, job: Job<number>, { salt }: JobSpec): Promise<Ending> {
   watch(job)
   noteSubmitted(history, job)
   for await (const value of job) {
     history.write({ type: 'result', job: job.id, index: indexOf(salt, value) ?? -1, value })
   }
+  return { how: 'complete' }
+}
+
+async function streamPairs({ history, watch }: Consumer, job: UnorderedJob<number>): Promise<Ending> {
+  watch(job)
+  noteSubmitted(history, job)
+  for await (const [index, value] of job) history.write({ type: 'result', job: job.id, index, value })
   return { how: 'complete' }
 }
 
