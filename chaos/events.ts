@@ -116,6 +116,8 @@ export interface JobSpec {
   readonly ms: number
   /** Tasks that do harm, by index. */
   readonly poison: Readonly<Record<string, Poison>>
+  /** Its results are streamed as they come, so that they are released out of order, and who attaches sees gaps. */
+  readonly unordered?: boolean
 }
 
 export const workloads = ['stream', 'reduce', 'detached', 'range', 'burst', 'calls', 'burn', 'poison'] as const

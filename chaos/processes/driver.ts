@@ -76,7 +76,7 @@ function specOf(workload: Workload, random: Random): JobSpec {
   }
   switch (workload) {
     case 'stream':
-      return of(200, 600, wholeBetween(random, 1, 3))
+      return { ...of(200, 600, wholeBetween(random, 1, 3)), unordered: salt % 3 === 0 }
     case 'reduce':
       return of(200, 1000, 1)
     case 'detached':

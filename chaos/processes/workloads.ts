@@ -113,10 +113,10 @@ function sharedOf({ salt, ms }: JobSpec) {
   return { salt, ms }
 }
 
-/** A job whose inputs are pulled; of some the results come in no order, so that they are released in none. */
+/** A job whose inputs are pulled. */
 function pull(consumer: Consumer, id: string, spec: JobSpec): Promise<Ending> {
   const { mill } = consumer
-  if (spec.salt % 3 !== 0) return stream(consumer, mill.map(taskOf(spec), pulled(spec), { id }), spec)
+  if (spec.unordered !== true) return stream(consumer, mill.map(taskOf(spec), pulled(spec), { id }), spec)
   return streamPairs(consumer, mill.map(taskOf(spec), pulled(spec), { id, ordered: false }))
 }
 

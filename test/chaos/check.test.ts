@@ -48,6 +48,11 @@ describe('every task that was submitted has exactly one result', () => {
       'delivered twice',
     ])
   })
+  test('results that are asked for as they come may come in any order, and still only once', () => {
+    const tale = () => new Tale().begin('j', { unordered: true }).run('w1/1', 'j', 0, 1).see('j', 1, 0)
+    expect(rulesBroken(tale().end('j'))).toEqual([])
+    expect(rulesBroken(tale().see('j', 1).end('j'))).toEqual(['delivered twice'])
+  })
   test('another driver that goes on may see some again', () => {
     const tale = goodTale()
       .kill('d1', 'driver')
