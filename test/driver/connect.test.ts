@@ -16,6 +16,7 @@ import {
   WorkerStartError,
 } from '../../src/index.ts'
 import { Proxy } from '../../chaos/proxy.ts'
+import { caught } from '../support/caught.ts'
 import { spawnNode } from '../support/process.ts'
 import { startRedis } from '../support/redis.ts'
 import type { RedisProcess } from '../support/redis.ts'
@@ -49,15 +50,6 @@ test('asks again when the connection breaks while the server is looked at', asyn
   monitor.destroy()
   await proxy.close()
 })
-
-async function caught(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise
-  } catch (error) {
-    return error
-  }
-  throw new Error('it did not reject')
-}
 
 /** The processes that this one has started and that still run the local worker's entry. */
 function localWorkers(): number[] {

@@ -7,6 +7,7 @@ import { claimKey, codeKeys, partKeys } from '../../src/protocol/keys.ts'
 import { openClient } from '../../src/store/client.ts'
 import { LaneStore } from '../../src/store/lane-store.ts'
 import { redisTarget } from '../../src/store/target.ts'
+import { caught } from '../support/caught.ts'
 import { spawnNode } from '../support/process.ts'
 import { until } from '../support/until.ts'
 import { startBench } from './support/bench.ts'
@@ -31,15 +32,6 @@ afterAll(async () => {
 const newId = () => `job-${randomBytes(4).toString('hex')}`
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
 const driverFile = fileURLToPath(new URL('./support/driver.ts', import.meta.url))
-
-async function caught(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise
-  } catch (error) {
-    return error
-  }
-  throw new Error('it did not reject')
-}
 
 /** A detached job of 300 tasks whose driver was killed when it had submitted them. */
 async function abandonedJob(): Promise<string> {

@@ -17,6 +17,7 @@ import {
   UnknownTaskError,
   UsageError,
 } from '../../src/index.ts'
+import { caught } from '../support/caught.ts'
 import { until } from '../support/until.ts'
 import { startBench } from './support/bench.ts'
 import type { Bench } from './support/bench.ts'
@@ -33,14 +34,6 @@ afterAll(() => bench[Symbol.asyncDispose]())
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
 const partKeysLeft = async () =>
   (await bench.redis.cli('--raw', 'KEYS', '*:part:*')).split('\n').filter(key => key !== '')
-async function caught(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise
-  } catch (error) {
-    return error
-  }
-  throw new Error('it did not reject')
-}
 
 describe('run and submit', () => {
   test('give one result for one input', async () => {

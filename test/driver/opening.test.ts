@@ -17,6 +17,7 @@ import {
   UnknownTaskError,
 } from '../../src/index.ts'
 import type { Mill } from '../../src/index.ts'
+import { caught } from '../support/caught.ts'
 import { until } from '../support/until.ts'
 import { startBench } from './support/bench.ts'
 import type { Bench } from './support/bench.ts'
@@ -42,14 +43,6 @@ afterAll(async () => {
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
 const nobody = task('nobody', (x: number) => x)
 const newFile = () => join(mkdtempSync(join(tmpdir(), 'millrace-opening-')), 'notes')
-async function caught(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise
-  } catch (error) {
-    return error
-  }
-  throw new Error('it did not reject')
-}
 
 /** Endless inputs, and what was done with them. */
 function watchedInputs() {

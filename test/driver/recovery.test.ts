@@ -15,6 +15,7 @@ import { openClient } from '../../src/store/client.ts'
 import { LaneStore } from '../../src/store/lane-store.ts'
 import { redisTarget } from '../../src/store/target.ts'
 import { Proxy } from '../../chaos/proxy.ts'
+import { caught } from '../support/caught.ts'
 import { spawnNode } from '../support/process.ts'
 import type { NodeProcess } from '../support/process.ts'
 import { until } from '../support/until.ts'
@@ -36,14 +37,6 @@ function startDriver(mode: string, id: string): NodeProcess {
   const driver = spawnNode(['--import', 'tsx', driverFile, bench.redis.url, mode, id])
   drivers.push(driver)
   return driver
-}
-async function caught(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise
-  } catch (error) {
-    return error
-  }
-  throw new Error('it did not reject')
 }
 /** All that an iteration gives, calling back after each. */
 async function all<T>(

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { JobCancelledError } from '../../src/index.ts'
 import type { Job } from '../../src/index.ts'
+import { caught } from '../support/caught.ts'
 import { until } from '../support/until.ts'
 import { runCli, compiled } from '../cli/support/cli.ts'
 import { startBench } from './support/bench.ts'
@@ -22,15 +23,6 @@ afterAll(() => bench[Symbol.asyncDispose]())
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
 const waits = (count: number, ms: number) => numbers(count).map(value => ({ ms, value }))
-
-async function caught(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise
-  } catch (error) {
-    return error
-  }
-  throw new Error('it did not reject')
-}
 
 const says = (job: Pick<Job<unknown>, 'progress'>, what: string) =>
   until(async () => (await job.progress()).waitingFor?.includes(what), { what: `it says that ${what}` })

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { task, TaskCancelledError, TaskError, UnencodableValueError, UnknownTaskError } from '../../src/index.ts'
+import { caught } from '../support/caught.ts'
 import { until } from '../support/until.ts'
 import { startBench } from './support/bench.ts'
 import type { Bench } from './support/bench.ts'
@@ -13,13 +14,6 @@ beforeAll(async () => {
 afterAll(() => bench[Symbol.asyncDispose]())
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
-const records = async () =>
-  (await bench.redis.cli('--raw', 'KEYS', '*:part:*')).split('\n').filter(key => /:part:\w+$/.test(key))
-const reasonOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => undefined,
-    (error: unknown) => error,
-  )
 
 test('a call that supersedes one of its turn gets its result', async () => {
   const { mill } = bench
@@ -28,7 +22,7 @@ test('a call that supersedes one of its turn gets its result', async () => {
   const cancelled = first.cancel()
   const second = mill.submit(square, 3)
   expect(await second.result()).toBe(9)
-  expect(await reasonOf(first.result())).toBeInstanceOf(TaskCancelledError)
+  expect(await caught(first.result())).toBeInstanceOf(TaskCancelledError)
   await cancelled
 })
 
@@ -37,7 +31,7 @@ test('so does one that comes later in the turn', async () => {
   await first.cancel()
   for (let i = 0; i < 20; i++) await Promise.resolve()
   expect(await bench.mill.submit(square, 3).result()).toBe(9)
-  expect(await reasonOf(first.result())).toBeInstanceOf(TaskCancelledError)
+  expect(await caught(first.result())).toBeInstanceOf(TaskCancelledError)
 })
 
 test('a call that is made anew as soon as it is refused is refused again', async () => {
@@ -47,7 +41,7 @@ test('a call that is made anew as soon as it is refused is refused again', async
     .submit(unknown, 1)
     .result()
     .catch(() => bench.mill.submit(unknown, 1).result())
-  expect(await reasonOf(again)).toBeInstanceOf(UnknownTaskError)
+  expect(await caught(again)).toBeInstanceOf(UnknownTaskError)
 })
 
 test('an input that cannot travel, a failure and a cancellation are those of their own call, by whatever index', async () => {
@@ -59,14 +53,14 @@ test('an input that cannot travel, a failure and a cancellation are those of the
     else if (x % 7 === 3) expect(outcome).toMatchObject({ status: 'rejected', reason: { path: '$[0]' } })
     else expect(outcome).toEqual({ status: 'fulfilled', value: x })
   }
-  expect(await reasonOf(bench.mill.submit(echo, () => 1).result())).toBeInstanceOf(UnencodableValueError)
+  expect(await caught(bench.mill.submit(echo, () => 1).result())).toBeInstanceOf(UnencodableValueError)
 
   const [bad, failing] = [bench.mill.submit(refuse, (() => 1) as never), bench.mill.submit(refuse, 3)]
-  expect(await reasonOf(bad.result())).toBeInstanceOf(UnencodableValueError)
-  const failure = await reasonOf(failing.result())
+  expect(await caught(bad.result())).toBeInstanceOf(UnencodableValueError)
+  const failure = await caught(failing.result())
   expect(failure).toBeInstanceOf(TaskError)
   expect(failing.id).toBe(`${(failure as TaskError).jobId}/${(failure as TaskError).index}`)
-  await until(async () => (await records()).length === 0, { what: 'no job is left' })
+  await until(async () => (await bench.records()).length === 0, { what: 'no job is left' })
 })
 
 test('the calls beside one whose input cannot travel go on after Redis has lost everything', async () => {
@@ -101,7 +95,7 @@ test('whoever attaches does not take calls that never had a task for lost', asyn
   )
   const outcomes = Promise.allSettled(handles.map(handle => handle.result()))
   const id = handles[0]!.id.split('/')[0]!
-  await until(async () => (await records()).some(key => key.endsWith(`:${id}`)), { what: 'the job is there' })
+  await until(async () => (await bench.records()).some(key => key.endsWith(`:${id}`)), { what: 'the job is there' })
   const job = await (await bench.connect()).attach(id, wait)
   expect(await job.results()).toEqual(numbers(40).filter(value => value % 5 !== 3))
   expect((await outcomes).map(({ status }) => status)).not.toContain('fulfilled')

@@ -13,6 +13,8 @@ export interface Bench extends AsyncDisposable {
   readonly mill: Mill
   /** Another connection to the same Redis, without a worker of its own. */
   connect(options?: ConnectOptions): Promise<Mill>
+  /** The keys of the jobs that Redis has. */
+  records(): Promise<string[]>
 }
 
 export async function startBench({
@@ -31,6 +33,8 @@ export async function startBench({
     redis,
     mill,
     connect: open,
+    records: async () =>
+      (await redis.cli('--raw', 'KEYS', '*:part:*')).split('\n').filter(key => /:part:\w+$/.test(key)),
     [Symbol.asyncDispose]: async () => {
       await Promise.all(mills.map(one => one.close()))
       await redis.stop()
