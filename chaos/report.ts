@@ -83,6 +83,7 @@ export function reportText({
   counts,
   lateCommits,
   recovery,
+  resumption,
   memory,
   histories,
 }: Report): string {
@@ -93,8 +94,9 @@ export function reportText({
       .map(([name, count]) => `${name} ${count}`)
       .join(', ') || 'none'
   const ms = (value: number | undefined) => (value === undefined ? '–' : `${(value / 1000).toFixed(1)} s`)
-  const recovered = ({ chunks, p50Ms, p90Ms, p99Ms, mostMs }: Spread) =>
-    `${chunks} chunks of killed workers ran again after ${ms(p50Ms)} (p50), ${ms(p90Ms)} (p90), ${ms(p99Ms)} (p99), ${ms(mostMs)} (most)`
+  const after = ({ p50Ms, p90Ms, p99Ms, mostMs }: Spread) =>
+    `after ${ms(p50Ms)} (p50), ${ms(p90Ms)} (p90), ${ms(p99Ms)} (p99), ${ms(mostMs)} (most)`
+  const recovered = (times: Spread) => `${times.count} chunks of killed workers ran again ${after(times)}`
   const shown = violations
     .slice(0, shownViolations)
     .flatMap(({ rule, what, events }) => [
@@ -119,6 +121,10 @@ export function reportText({
     ),
     line('recovery', `${recovered(recovery.all)}; the bar is ${ms(leaseMs + 2000)} (p99)`),
     line('', `of them without another fault between: ${recovered(recovery.undisturbed)}`),
+    line(
+      'restarts',
+      `${resumption.count} of Redis; once it had loaded, threads claimed again ${after(resumption)}; the bar is 2.0 s`,
+    ),
     ...Object.entries(memory).map(([name, { first, last, most }]) =>
       line(name, `${first} first, ${last} last, ${most} most`),
     ),

@@ -1,7 +1,7 @@
 import type { Event } from '../events.ts'
 import { checkClaims, checkDoubleCommits, checkEffects, checkLateCommits, checkRefused } from './commits.ts'
 import { checkDelivery } from './delivery.ts'
-import { checkBurns, checkCharges, recoveries, spread } from './recovery.ts'
+import { checkBurns, checkCharges, recoveries, resumptions, spread } from './recovery.ts'
 import type { Spread } from './recovery.ts'
 import type { LateCommits } from './commits.ts'
 import { checkOrigins, checkSubmits } from './submits.ts'
@@ -28,6 +28,8 @@ export interface Verdict {
   readonly lateCommits: Pick<LateCommits, 'freezes' | 'attempted' | 'accepted' | 'idle'>
   /** How long the chunks of killed workers waited: all of them, and those without another fault between. */
   readonly recovery: { readonly all: Spread; readonly undisturbed: Spread }
+  /** How long after each restart of Redis, once it had loaded, threads claimed again. */
+  readonly resumption: Spread
 }
 
 /**
@@ -48,6 +50,7 @@ export function check(read: ReadEvents, { leaseMs = 0, slices = 1 } = {}): Verdi
       all: spread(recovered.map(({ ms }) => ms)),
       undisturbed: spread(recovered.filter(({ disturbed }) => !disturbed).map(({ ms }) => ms)),
     },
+    resumption: spread(resumptions(fences)),
   }
 }
 

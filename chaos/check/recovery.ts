@@ -78,10 +78,25 @@ function hasFault({ faults }: Story, from: number, to: number): boolean {
   return [...begunAt.values()].some(at => at <= to)
 }
 
+const restarts = new Set(['redis-kill', 'redis-truncate', 'redis-loading'])
+
+/** How long after each restart of Redis, from when it had loaded, a thread claimed again, in ascending order. */
+export function resumptions({ faults, claims }: Story): number[] {
+  const at = claims.map(claimed => claimed.at).sort((a, b) => a - b)
+  const found: number[] = []
+  let next = 0
+  for (const { fault, state, at: loadedAt } of faults) {
+    if (state !== 'ends' || !restarts.has(fault)) continue
+    while (next < at.length && at[next]! < loadedAt) next++
+    if (next < at.length) found.push(at[next]! - loadedAt)
+  }
+  return found.sort((a, b) => a - b)
+}
+
 /** Of times in ascending order. */
 export function spread(times: readonly number[]): Spread {
   return {
-    chunks: times.length,
+    count: times.length,
     p50Ms: quantile(times, 0.5),
     p90Ms: quantile(times, 0.9),
     p99Ms: quantile(times, 0.99),
@@ -90,7 +105,7 @@ export function spread(times: readonly number[]): Spread {
 }
 
 export interface Spread {
-  readonly chunks: number
+  readonly count: number
   readonly p50Ms: number | undefined
   readonly p90Ms: number | undefined
   readonly p99Ms: number | undefined

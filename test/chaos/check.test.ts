@@ -450,6 +450,20 @@ describe('a task that computes for long', () => {
   })
 })
 
+test('after each restart of Redis, the time until a thread claims again is told', () => {
+  const tale = new Tale().begin('j', { count: 3 }).claim('w1/1', 'c', span('j', 0))
+  const fault = (state: 'begins' | 'ends', name = 'redis-kill') =>
+    tale.add('harness', { type: 'fault', fault: name, state })
+  fault('begins')
+  fault('ends')
+  tale.wait(90).claim('w1/1', 'd', span('j', 1))
+  fault('begins', 'net-cut')
+  fault('ends', 'net-cut')
+  fault('ends', 'redis-loading')
+  tale.wait(490).claim('w1/1', 'e', span('j', 2))
+  expect(judge(tale).resumption).toEqual({ count: 2, p50Ms: 500, p90Ms: 500, p99Ms: 500, mostMs: 500 })
+})
+
 test('recovery is the time from a worker’s death until what it held runs elsewhere', () => {
   const tale = new Tale()
     .begin('j')
@@ -458,14 +472,14 @@ test('recovery is the time from a worker’s death until what it held runs elsew
     .kill('w1')
     .wait(2500)
   const { recovery } = judge(tale.run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j'))
-  const all = { chunks: 1, p50Ms: 2510, p90Ms: 2510, p99Ms: 2510, mostMs: 2510 }
+  const all = { count: 1, p50Ms: 2510, p90Ms: 2510, p99Ms: 2510, mostMs: 2510 }
   expect(recovery).toEqual({ all, undisturbed: all })
 })
 
 test('what Redis had lost, or given to others, before the worker was killed does not count', () => {
   const claimed = () => new Tale().begin('j').claim('w1/1', 'c1', span('j', 0, 2))
   const rest = (tale: Tale) =>
-    judge(tale.kill('w1').wait(9000).run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j')).recovery.all.chunks
+    judge(tale.kill('w1').wait(9000).run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j')).recovery.all.count
   expect(rest(claimed())).toBe(1)
   expect(rest(claimed().lose())).toBe(0)
   expect(rest(claimed().freeze('w1').thaw('w1'))).toBe(0)
@@ -486,8 +500,8 @@ test.each([
   tale.claim('w1/1', 'c1', span('j', 0, 2)).kill('w1')
   if (atMs > 0) fault(tale.wait(atMs))
   const { recovery } = judge(tale.wait(500).run('w2/1', 'j', 0, 1).see('j', 0, 1).end('j'), 2000)
-  expect(recovery.all.chunks).toBe(1)
-  expect(recovery.undisturbed.chunks).toBe(undisturbed)
+  expect(recovery.all.count).toBe(1)
+  expect(recovery.undisturbed.count).toBe(undisturbed)
 })
 
 describe('what may stay in Redis', () => {
