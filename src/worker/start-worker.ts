@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { bundleTasks } from '../code/bundle.ts'
 import { writeBundle } from '../code/write-bundle.ts'
 import { RedisUnreachableError, UsageError } from '../errors.ts'
+import { endProcess } from '../runtime/end-process.ts'
 import { silentLog, sparingLog } from '../runtime/log.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Client } from '../store/client.ts'
@@ -139,16 +140,6 @@ function obeySignals(worker: RunningWorker, log: Log): void {
       )
     })
   }
-}
-
-/**
- * Ends this process whatever its threads run: `process.exit` waits for native code. It is what is left where the signal
- * does nothing, since the first process of a container can't end itself by one.
- */
-function endProcess(signal: NodeJS.Signals, exitCode: number): never {
-  process.removeAllListeners(signal)
-  process.kill(process.pid, signal)
-  process.exit(exitCode)
 }
 
 function packageVersion(): string {

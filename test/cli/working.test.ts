@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { connect, task, TaskCancelledError } from '../../src/index.ts'
 import { startRedis, type RedisProcess } from '../support/redis.ts'
 import { compiled, runCli, startCli } from './support/cli.ts'
 
@@ -18,8 +19,13 @@ beforeAll(async () => {
   await writeFile(join(project, 'package.json'), '{ "type": "module" }\n')
   await writeFile(
     join(project, 'tasks.ts'),
-    `import { task } from 'millrace'
+    `import { spawnSync } from 'node:child_process'
+     import { task } from 'millrace'
      export const shout = task('shout', (text: string): string => text.toUpperCase())
+     export const stuck = task('stuck', (seconds: number, ctx) => {
+       ctx.log('begun')
+       spawnSync('sleep', [String(seconds)])
+     })
      export const slow = task('slow', (ms: number, ctx) => {
        ctx.log('begun')
        return new Promise<number>(resolve => setTimeout(resolve, ms, ms))
@@ -81,7 +87,7 @@ describe('worker', () => {
   test('says when it is ready, takes part, and drains on SIGTERM with exit code 0', async () => {
     const worker = startCli(['worker', 'tasks.ts', '--threads', '2', '--redis', redis.url], { cwd: project })
     const [line] = await worker.waitForLine(/^ready: worker .*/)
-    expect(line).toMatch(/^ready: worker \S+ · 2 threads · tasks shout, slow · code [0-9a-f]{8} · Redis at \S+$/)
+    expect(line).toMatch(/^ready: worker \S+ · 2 threads · tasks shout, slow, stuck · code [0-9a-f]{8} · Redis at \S+$/)
     await writeFile(
       join(project, 'slow.ts'),
       `import { connect } from 'millrace'
@@ -122,6 +128,30 @@ describe('worker', () => {
       driver.kill('SIGTERM')
       await driver.exited
     }
+  })
+
+  test('ends at once on a second signal, also where one process runs native code', async () => {
+    const there = ['--redis', redis.url, '--queue', 'native']
+    const worker = startCli(['worker', 'tasks.ts', '--threads', '1', '--no-restart', ...there], { cwd: project })
+    await worker.waitForLine(/^ready/)
+    await using mill = await connect({
+      redis: redis.url,
+      queue: 'native',
+      tasks: join(project, 'tasks.ts'),
+      threads: 0,
+    })
+    const handle = mill.submit(
+      task('stuck', (seconds: number) => seconds),
+      30,
+    )
+    const result = handle.result().catch((error: unknown) => error)
+    await worker.waitForLine(/begun/)
+    worker.kill('SIGTERM')
+    await worker.waitForLine(/^draining/)
+    worker.kill('SIGTERM')
+    expect(await worker.exited).toEqual({ code: null, signal: 'SIGTERM' })
+    await handle.cancel()
+    expect(await result).toBeInstanceOf(TaskCancelledError)
   })
 
   test('refuses a module without tasks, and says what is missing', async () => {
