@@ -6,7 +6,7 @@ import type { Part } from './part.ts'
 export interface Ended {
   readonly store: LaneStore
   /** Without its payloads. */
-  readonly part: Pick<Part, 'job' | 'incarnation' | 'collector' | 'hash' | 'attaches'>
+  readonly part: Pick<Part, 'job' | 'incarnation' | 'formers' | 'collector' | 'hash' | 'attaches'>
   /** Whether threads may still run some of it, and are to be told. */
   readonly running: boolean
 }
@@ -19,9 +19,9 @@ interface Ending {
 
 /** As the part is now: a living job's may become another incarnation. */
 export function endedPart(store: LaneStore, part: Part, ending: Ending): Ended {
-  const { job, collector, hash, attaches } = part
+  const { job, formers, collector, hash, attaches } = part
   const { running, incarnation = part.incarnation } = ending
-  return { store, part: { job, incarnation, collector, hash, attaches }, running }
+  return { store, part: { job, incarnation, formers, collector, hash, attaches }, running }
 }
 
 /**
@@ -37,13 +37,17 @@ export async function dropPart(ended: Ended): Promise<'dropped' | 'gone' | 'repl
   return word
 }
 
-async function dropOwn({ store: { parts }, part }: Ended): Promise<'dropped' | 'gone' | 'replaced'> {
+async function dropOwn(ended: Ended): Promise<'dropped' | 'gone' | 'replaced'> {
+  const { store, part } = ended
+  const { parts } = store
   const word = await parts.drop(part)
-  if (word !== 'replaced') return word
+  if (word === 'dropped' || (word === 'gone' && part.formers.length === 0)) return word
   const stand = await parts.readCounters(part.job)
-  const isFormer =
-    stand?.incarnation === part.incarnation && stand.state !== 'cancelled' && stand.attaches < part.attaches
-  if (!isFormer) return word
+  if (stand === undefined || stand.state === 'cancelled') return word
+  // Redis went back to before the last incarnation began.
+  if (part.formers.includes(stand.incarnation))
+    return dropPart({ ...ended, part: { ...part, incarnation: stand.incarnation, formers: [] } })
+  if (stand.incarnation !== part.incarnation || stand.attaches >= part.attaches) return word
   // Redis went back to before this driver attached, and nobody has come since.
   await parts.attach(part.job, part.collector, driverLeaseMs, part.hash)
   return parts.drop(part)

@@ -5,6 +5,9 @@ import { randomName } from '../protocol/names.ts'
 /** The windowed driver's lease on its jobs: a driver that is silent for so long is taken for dead, and its jobs park. */
 export const driverLeaseMs = 15_000
 
+/** So many incarnations of a job are remembered. */
+const mostFormers = 64
+
 /** Who a job's part is, as every operation on it names it. A part that Redis lost comes back as another incarnation. */
 export class Part {
   readonly job: string
@@ -13,8 +16,8 @@ export class Part {
   readonly shared: Buffer | undefined
   fields: PartFields
   incarnation: string
-  /** Whether there was an incarnation before. */
-  renewed = false
+  /** The incarnations before this one, the newest last: Redis may come back with one of them. */
+  formers: readonly string[] = []
   /** How many drivers had attached to the job when this one was the last. */
   attaches: number
 
@@ -45,7 +48,7 @@ export class Part {
   }
 
   renew(): void {
+    this.formers = [...this.formers, this.incarnation].slice(-mostFormers)
     this.incarnation = randomName()
-    this.renewed = true
   }
 }

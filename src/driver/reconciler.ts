@@ -166,12 +166,12 @@ export class Reconciler {
   }
 
   #belief(): Belief {
-    const { job, incarnation, renewed, collector, attaches } = this.#job.part
+    const { job, incarnation, formers, collector, attaches } = this.#job.part
     const { created, acknowledged, completed } = this.#job.submitter
     return {
       job,
       incarnation,
-      renewed,
+      renewed: formers.length > 0,
       collector,
       attaches,
       created,

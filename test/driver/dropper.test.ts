@@ -60,6 +60,25 @@ test.each(['after', 'before'] as const)(
   },
 )
 
+test('so is one that is there as it was before the driver began it anew', async () => {
+  const lane = redis.lane()
+  const { job, incarnation, collector, hash } = await settledJob(lane)
+  const driver = new Part(job, collector, { ...plainFields, hash }, { incarnation })
+  const goBack = await remember(lane, { job, incarnation, collector, hash })
+  driver.renew()
+  const dropper = new Dropper({ drives: () => false, onError: () => undefined })
+  expect(await dropper.drop(endedPart(lane, driver, { running: false }))).toBe('dropped')
+  await goBack()
+  dropper.dropAgain()
+  await until(async () => !(await lane.parts.hasPart(job)), { what: 'it is dropped again' })
+  // Another's under this id is nobody's former incarnation.
+  await lane.job(1, { id: job })
+  dropper.dropAgain()
+  await dropper.flush()
+  expect(await lane.parts.hasPart(job)).toBe(true)
+  dropper.stop()
+})
+
 test('one that was cancelled is, too', async () => {
   const { lane, part, mill, isGone } = await begin()
   const job = await mill.attach(part.job)
