@@ -49,6 +49,6 @@ async function dropOwn(ended: Ended): Promise<'dropped' | 'gone' | 'replaced'> {
     return dropPart({ ...ended, part: { ...part, incarnation: stand.incarnation, formers: [] } })
   if (stand.incarnation !== part.incarnation || stand.attaches >= part.attaches) return word
   // Redis went back to before this driver attached, and nobody has come since.
-  await parts.attach(part.job, part.collector, driverLeaseMs, part.hash)
+  await parts.attach(part.job, part.collector, driverLeaseMs, part.hash, stand.collector)
   return parts.drop(part)
 }

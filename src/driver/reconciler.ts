@@ -230,7 +230,7 @@ export class Reconciler {
     }
     if (verdict === 'attach') {
       const { part, store } = this.#job
-      const record = await store.parts.attach(part.job, part.collector, driverLeaseMs, part.hash)
+      const record = await store.parts.attach(part.job, part.collector, driverLeaseMs, part.hash, stand?.collector)
       if (record !== undefined) part.attaches = record.attaches
       return false
     }

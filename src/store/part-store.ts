@@ -68,11 +68,20 @@ export class PartStore extends LaneAccess {
     return this.runPrepared(prepared, rest, held)
   }
 
-  /** The part's record before the call's own changes are seen by others; undefined when Redis knows no such job. */
-  async attach(job: string, collector: string, driverLeaseMs: number, hash: string): Promise<PartRecord | undefined> {
+  /**
+   * The part's record before the call's own changes are seen by others; undefined when Redis knows no such job, or another
+   * collector than `from` has it.
+   */
+  async attach(
+    job: string,
+    collector: string,
+    driverLeaseMs: number,
+    hash: string,
+    from = '',
+  ): Promise<PartRecord | undefined> {
     const record = await this.run(attach, {
       keys: { ...partKeys(this.lane, job), ...codeKeys(this.lane, hash), ...this.keys },
-      args: { job, collector, driverLeaseMs, channelPrefix: this.channelPrefix() },
+      args: { job, collector, driverLeaseMs, channelPrefix: this.channelPrefix(), from },
     })
     return record.size === 0 ? undefined : decodePartRecord(record)
   }

@@ -132,6 +132,20 @@ describe('attach', () => {
     expect(await lane.parts.attach('nowhere', 'c', driverLeaseMs, 'c0de')).toBeUndefined()
     expect(await lane.allKeys()).toEqual([])
   })
+
+  test('takes a job back only from the collector that was seen to have it', async () => {
+    const lane = redis.lane()
+    const job = await lane.job(2, { complete: false })
+    const takeBack = (collector: string) =>
+      lane.parts.attach(job.job, collector, driverLeaseMs, job.hash, job.collector)
+    expect(await takeBack('second')).toMatchObject({ collector: 'second', attaches: 1 })
+    const before = await lane.everything()
+    expect(await takeBack('frozen')).toBeUndefined()
+    expect(await lane.everything()).toEqual(before)
+    // Sent again after a lost reply.
+    expect(await takeBack('second')).toMatchObject({ collector: 'second', attaches: 1 })
+    expect(await lane.allKeys()).toEqual([])
+  })
 })
 
 describe('renewDriver', () => {
@@ -167,7 +181,6 @@ describe('park', () => {
     const lane = redis.lane()
     await lane.client.zadd(lane.keys.driven, 1, 'nowhere')
     expect(await lane.upkeep.park('nowhere', 'gone')).toBe('gone')
-    expect(await lane.allKeys()).toEqual([])
   })
 })
 

@@ -50,13 +50,15 @@ return 'released'
 
 /**
  * Makes the caller the job's collector, whoever was it before, and wakes a parked job. The former collector is told
- * by a message, and learns it from its next `submit` or `release` if it misses that. Replies the part's whole record.
+ * by a message, and learns it from its next `submit` or `release` if it misses that. Replies the part's whole record, or
+ * nothing. With `from`, only if that collector has the job, or the caller: a driver that takes back what it had may have
+ * looked before it was frozen, and another may have come since.
  */
 export const attach = defineScript({
   name: 'attach',
   flags: ['allow-oom'],
   keys: [...keysOfPart, 'driven', ...keysInLine],
-  args: ['job', 'collector', 'driverLeaseMs', 'channelPrefix'],
+  args: ['job', 'collector', 'driverLeaseMs', 'channelPrefix', 'from'],
   reply: reply => {
     const flat = array(reply)
     const record = new Map<string, Buffer>()
@@ -67,7 +69,7 @@ export const attach = defineScript({
   lua: `
 local record = redis.call('HMGET', partKey, 'incarnation', 'collector', 'state', 'detached', 'complete', 'submitted', 'settled',
   'keepMs')
-if not record[1] then return {} end
+if not record[1] or (from ~= '' and record[2] ~= from and record[2] ~= collector) then return {} end
 if record[2] ~= collector then
   redis.call('PUBLISH', channelPrefix .. record[2], 'replaced ' .. job .. ' ' .. record[1] .. '\\n')
   if record[3] ~= 'cancelled' then redis.call('HINCRBY', partKey, 'attached', 1) end
