@@ -86,7 +86,9 @@ describe('the hash of a task module', () => {
     const comment = fc.string({ maxLength: 200 }).map(text => `/*${text.replaceAll('*/', '')} */`)
     await fc.assert(
       fc.asyncProperty(comment, comment, async (first, second) => {
-        const commented = main.replace('class Row {', () => `class Row ${first} {`).replace('n * 2', () => `n * ${second} 2`)
+        const commented = main
+          .replace('class Row {', () => `class Row ${first} {`)
+          .replace('n * 2', () => `n * ${second} 2`)
         await writeFiles(folder, { 'index.ts': commented })
         expect(await hashOf(folder)).toBe(hash)
       }),
